@@ -1,0 +1,43 @@
+# `make` alone prints the commands. Everything runs in .venv, made on first use from the hash-pinned lock file.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up test check lock proto
+
+help: ## print the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(STAMP) ## make the environment (.venv)
+
+$(STAMP): requirements.lock pyproject.toml sdk/pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the pinned packages into $(VENV) (once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e sdk -e .
+	@touch $@
+
+demo: $(STAMP) ## one sale's whole journey, 2,000 times, on the embedded platform
+	@$(BIN)/outlet demo
+
+up: $(STAMP) ## the platform, staying up (gateway on OUTLET_PORT, default 8080)
+	@$(BIN)/outlet up
+
+test: $(STAMP) ## the whole suite
+	@$(BIN)/python -m pytest
+
+check: $(STAMP) ## ruff, mypy --strict, import contracts, generated code
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --config pyproject.toml
+	@$(BIN)/python -m proto.generate --check
+
+proto: $(STAMP) ## regenerate the Python of proto/
+	@$(BIN)/python -m proto.generate
+
+lock: ## pin the newest compatible packages (needs uv)
+	uv pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --upgrade \
+		--no-emit-index-url --no-annotate --no-emit-package outlet --custom-compile-command "make lock" -o requirements.lock

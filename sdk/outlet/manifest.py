@@ -1,0 +1,151 @@
+"""The manifest: what a plugin is and what its code declares, fixed when it is built.
+
+One model serves the author's build, the registry's checks and the runtime. On the wire it is JSON in camelCase;
+:func:`decode` refuses anything a worker could not run, naming the key at fault.
+"""
+
+import re
+from typing import Any, Literal
+
+import msgspec
+
+SCHEMA_VERSION = 1
+
+PLUGIN_ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
+EVENT_TYPE = re.compile(r"([a-z][a-z0-9-]*/)?[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)*")
+ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+ROUTE_PATH = re.compile(r"(/([A-Za-z0-9._~-]+|\{[a-z_][a-z0-9_]*\}))+")
+
+INJECTION_POINTS = (
+    "POS.AfterCheckout",
+    "POS.BeforeCheckout",
+    "Product.Form",
+    "Product.Details",
+    "Customer.Profile",
+    "Customer.Form",
+    "Reports.Dashboard",
+    "Dashboard.Widgets",
+)
+
+Category = Literal["payment", "shipping", "loyalty", "analytics", "integration", "utility", "custom"]
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+Lifecycle = Literal["onInstall", "onActivate", "onDeactivate", "onUninstall"]
+
+
+class ManifestError(ValueError):
+    """A manifest that cannot be built, published or run. The message names the key and what it must be."""
+
+
+class _Part(msgspec.Struct, rename="camel", frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class Permission(_Part):
+    """One thing the plugin may do, and why the organization should grant it."""
+
+    name: str
+    purpose: str
+
+
+class Dependency(_Part):
+    """Another plugin that must be installed, with the range of versions that will do (PEP 440 specifiers)."""
+
+    plugin_id: str
+    version: str = ">=0"
+
+
+class HookDeclaration(_Part):
+    """An event type the plugin handles."""
+
+    event: str
+
+
+class RouteDeclaration(_Part):
+    """A custom HTTP route, served below ``/api/plugins/{pluginId}/api``. ``{name}`` matches one path segment."""
+
+    method: Method
+    path: str
+
+
+class ComponentDeclaration(_Part):
+    """A component offered at an injection point; a higher priority comes first."""
+
+    injection_point: str
+    name: str
+    title: str
+    priority: int = 0
+    route: str | None = None
+
+
+class Manifest(_Part):
+    """Everything the platform knows of one version of a plugin without running its code."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    plugin_id: str
+    name: str
+    version: str
+    author: str
+    description: str
+    entry: str
+    category: Category = "custom"
+    tags: tuple[str, ...] = ()
+    icon: str | None = None
+    homepage: str | None = None
+    repository: str | None = None
+    license: str | None = None
+    permissions: tuple[Permission, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
+    settings_schema: dict[str, Any] = {}
+    lifecycle: tuple[Lifecycle, ...] = ()
+    hooks: tuple[HookDeclaration, ...] = ()
+    routes: tuple[RouteDeclaration, ...] = ()
+    components: tuple[ComponentDeclaration, ...] = ()
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The manifest's one canonical JSON: the same manifest gives the same bytes."""
+    return msgspec.json.encode(manifest, order="deterministic")
+
+
+def decode(data: bytes) -> Manifest:
+    """Read and check a manifest. Raises :class:`ManifestError`."""
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except msgspec.DecodeError as error:  # ValidationError, which names the path of the key, is one of these
+        raise ManifestError(f"manifest.json: {error}") from error
+    check(manifest)
+    return manifest
+
+
+def check(manifest: Manifest) -> None:
+    """Refuse what the types alone let through. Raises :class:`ManifestError`."""
+    _match(PLUGIN_ID, manifest.plugin_id, "pluginId", "lower-case words joined by hyphens, such as loyalty-points")
+    if len(manifest.plugin_id) > 40:
+        raise ManifestError("pluginId: at most 40 characters")
+    _match(VERSION, manifest.version, "version", "a semantic version such as 1.4.0")
+    _match(ENTRY, manifest.entry, "entry", "module:attribute, such as loyalty_points:plugin")
+    for key in ("name", "author", "description"):
+        if not getattr(manifest, key).strip():
+            raise ManifestError(f"{key}: must not be empty")
+    for hook in manifest.hooks:
+        _match(EVENT_TYPE, hook.event, "hooks.event", "an event type such as sale.created or other-plugin/event")
+    for route in manifest.routes:
+        _match(ROUTE_PATH, route.path, "routes.path", "a path such as /points/{customer_id}")
+    for component in manifest.components:
+        if component.injection_point not in INJECTION_POINTS:
+            raise ManifestError(f"components.injectionPoint: {component.injection_point!r} is none of {INJECTION_POINTS}")
+    _distinct("hooks", [hook.event for hook in manifest.hooks])
+    _distinct("routes", [f"{route.method} {route.path}" for route in manifest.routes])
+    _distinct("components", [f"{part.injection_point} {part.name}" for part in manifest.components])
+
+
+def _match(pattern: re.Pattern[str], value: str, key: str, expected: str) -> None:
+    if not pattern.fullmatch(value):
+        raise ManifestError(f"{key}: {value!r} is not {expected}")
+
+
+def _distinct(key: str, values: list[str]) -> None:
+    for value in values:
+        if values.count(value) > 1:
+            raise ManifestError(f"{key}: {value!r} is declared twice")
