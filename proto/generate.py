@@ -19,12 +19,16 @@ def compile_into(target: Path) -> list[Path]:
     """Write the generated modules below ``target`` and return their paths relative to it."""
     arguments = [
         "protoc",
+        *(
+            f"--plugin={name}={Path(sys.executable).parent / name}"
+            for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
+        ),
         f"-I{ROOT}",
         f"-I{files('grpc_tools') / '_proto'}",
         f"--python_out={target}",
-        f"--mypy_out={target}",
+        f"--mypy_out=quiet:{target}",
         f"--grpc_python_out={target}",
-        f"--mypy_grpc_out={target}",
+        f"--mypy_grpc_out=quiet:{target}",
         *SOURCES,
     ]
     if protoc.main(arguments) != 0:

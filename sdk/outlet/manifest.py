@@ -5,11 +5,11 @@ One model serves the author's build, the registry's checks and the runtime. On t
 """
 
 import re
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 
 PLUGIN_ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
@@ -41,34 +41,34 @@ class _Part(msgspec.Struct, rename="camel", frozen=True, kw_only=True, forbid_un
     pass
 
 
-class Permission(_Part):
+class Permission(_Part, frozen=True, kw_only=True):
     """One thing the plugin may do, and why the organization should grant it."""
 
     name: str
     purpose: str
 
 
-class Dependency(_Part):
+class Dependency(_Part, frozen=True, kw_only=True):
     """Another plugin that must be installed, with the range of versions that will do (PEP 440 specifiers)."""
 
     plugin_id: str
     version: str = ">=0"
 
 
-class HookDeclaration(_Part):
+class HookDeclaration(_Part, frozen=True, kw_only=True):
     """An event type the plugin handles."""
 
     event: str
 
 
-class RouteDeclaration(_Part):
+class RouteDeclaration(_Part, frozen=True, kw_only=True):
     """A custom HTTP route, served below ``/api/plugins/{pluginId}/api``. ``{name}`` matches one path segment."""
 
     method: Method
     path: str
 
 
-class ComponentDeclaration(_Part):
+class ComponentDeclaration(_Part, frozen=True, kw_only=True):
     """A component offered at an injection point; a higher priority comes first."""
 
     injection_point: str
@@ -78,7 +78,7 @@ class ComponentDeclaration(_Part):
     route: str | None = None
 
 
-class Manifest(_Part):
+class Manifest(_Part, frozen=True, kw_only=True):
     """Everything the platform knows of one version of a plugin without running its code."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -134,7 +134,9 @@ def check(manifest: Manifest) -> None:
         _match(ROUTE_PATH, route.path, "routes.path", "a path such as /points/{customer_id}")
     for component in manifest.components:
         if component.injection_point not in INJECTION_POINTS:
-            raise ManifestError(f"components.injectionPoint: {component.injection_point!r} is none of {INJECTION_POINTS}")
+            raise ManifestError(
+                f"components.injectionPoint: {component.injection_point!r} is none of {INJECTION_POINTS}"
+            )
     _distinct("hooks", [hook.event for hook in manifest.hooks])
     _distinct("routes", [f"{route.method} {route.path}" for route in manifest.routes])
     _distinct("components", [f"{part.injection_point} {part.name}" for part in manifest.components])

@@ -1,0 +1,183 @@
+"""The directory: every installation, in memory, followed from the compacted topic ``outlet.installations``.
+
+Gateway, runtime and ui_components decide with it and never ask the registry while they serve.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import msgspec
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from outlet.manifest import ComponentDeclaration, Manifest
+from services.common.topics import INSTALLATIONS
+
+log = structlog.get_logger(__name__)
+
+REVISION_HEADER = "outlet_revision"
+RETRY_SECONDS = 1.0
+
+Status = Literal["installing", "inactive", "active", "error", "uninstalling"]
+
+
+class Installation(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """One plugin version installed for an organization, or for one of its stores. The value on the topic."""
+
+    id: str
+    revision: int
+    plugin_id: str
+    version: str
+    digest: str
+    organization_id: str
+    store_id: str | None
+    status: Status
+    config: dict[str, Any]
+    grants: tuple[str, ...]
+    manifest: Manifest
+
+    def covers(self, store: str | None) -> bool:
+        """Whether this installation is in effect in ``store`` (None: outside of any store)."""
+        return self.store_id is None or self.store_id == store
+
+
+def encode_installation(installation: Installation) -> bytes:
+    return msgspec.json.encode(installation)
+
+
+def decode_installation(value: bytes) -> Installation:
+    """Raises :class:`msgspec.DecodeError`."""
+    return msgspec.json.decode(value, type=Installation)
+
+
+class _Organization:
+    """The installations of one organization, indexed by what is asked of them."""
+
+    def __init__(self, installations: Iterable[Installation]) -> None:
+        self.by_plugin: dict[str, list[Installation]] = defaultdict(list)
+        self.listeners: dict[str, list[Installation]] = defaultdict(list)
+        self.components: dict[str, list[tuple[Installation, ComponentDeclaration]]] = defaultdict(list)
+        for installation in installations:
+            self.by_plugin[installation.plugin_id].append(installation)
+            if installation.status != "active":
+                continue
+            for hook in installation.manifest.hooks:
+                self.listeners[hook.event].append(installation)
+            for component in installation.manifest.components:
+                self.components[component.injection_point].append((installation, component))
+        for offered in self.components.values():
+            offered.sort(key=lambda pair: (-pair[1].priority, pair[0].plugin_id, pair[1].name))
+
+
+class Directory:
+    """Answers who listens, who serves and what is shown. Reading costs the same whatever else is installed."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        """The highest revision applied: revisions are published in order."""
+        self._installations: dict[str, Installation] = {}
+        self._members: dict[str, dict[str, Installation]] = defaultdict(dict)
+        self._organizations: dict[str, _Organization] = {}
+
+    def __len__(self) -> int:
+        return len(self._installations)
+
+    def put(self, installation: Installation) -> None:
+        """Take over a newer state of one installation; an older one (a relay that repeats itself) is ignored."""
+        known = self._installations.get(installation.id)
+        if known is not None and known.revision >= installation.revision:
+            return
+        self._installations[installation.id] = installation
+        self._members[installation.organization_id][installation.id] = installation
+        self._organizations.pop(installation.organization_id, None)
+
+    def remove(self, installation_id: str) -> None:
+        """Forget an installation that was uninstalled."""
+        known = self._installations.pop(installation_id, None)
+        if known is not None:
+            del self._members[known.organization_id][installation_id]
+            self._organizations.pop(known.organization_id, None)
+
+    def get(self, installation_id: str) -> Installation | None:
+        return self._installations.get(installation_id)
+
+    def find(self, plugin_id: str, organization: str, store: str | None) -> Installation | None:
+        """The one installation of a plugin that is in effect in a store, whatever its status."""
+        candidates = self._of(organization).by_plugin.get(plugin_id, ())
+        return next((found for found in candidates if found.covers(store)), None)
+
+    def listeners(self, event_type: str, organization: str, store: str) -> list[Installation]:
+        """The active installations with a hook for this event type in this store."""
+        return [found for found in self._of(organization).listeners.get(event_type, ()) if found.covers(store)]
+
+    def components(
+        self, injection_point: str, organization: str, store: str | None
+    ) -> list[tuple[Installation, ComponentDeclaration]]:
+        """What active installations show at an injection point in this store, highest priority first."""
+        offered = self._of(organization).components.get(injection_point, ())
+        return [(found, component) for found, component in offered if found.covers(store)]
+
+    def _of(self, organization: str) -> _Organization:
+        index = self._organizations.get(organization)
+        if index is None:
+            index = _Organization(self._members.get(organization, {}).values())
+            if organization in self._members:
+                self._organizations[organization] = index
+        return index
+
+
+class DirectoryFollower:
+    """Keeps a :class:`Directory` up to date, from the beginning of the topic to its end and on."""
+
+    def __init__(self, bootstrap: str, directory: Directory) -> None:
+        self._bootstrap = bootstrap
+        self._directory = directory
+        self.caught_up = asyncio.Event()
+        """Set once everything that was on the topic at start has been applied."""
+
+    async def run(self) -> None:
+        """Follow until cancelled. A broker that is away delays, and is waited for."""
+        while True:
+            try:
+                await self._follow()
+            except KafkaError as error:
+                log.warning("directory cannot be followed, trying again", error=repr(error))
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _follow(self) -> None:
+        partition = TopicPartition(INSTALLATIONS.name, 0)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            request_timeout_ms=5_000,
+            fetch_max_wait_ms=100,
+        )
+        await consumer.start()
+        try:
+            consumer.assign([partition])
+            await consumer.seek_to_beginning(partition)
+            end = (await consumer.end_offsets([partition]))[partition]
+            while True:
+                if not self.caught_up.is_set() and await consumer.position(partition) >= end:
+                    self.caught_up.set()
+                    log.info("directory caught up", installations=len(self._directory), offset=end)
+                for records in (await consumer.getmany(partition, timeout_ms=200)).values():
+                    for record in records:
+                        self._apply(record)
+        finally:
+            await consumer.stop()
+
+    def _apply(self, record: "ConsumerRecord[bytes, bytes]") -> None:
+        headers = dict(record.headers)
+        try:
+            if record.value is None:
+                self._directory.remove(record.key.decode())
+            else:
+                self._directory.put(decode_installation(record.value))
+            self._directory.revision = max(self._directory.revision, int(headers.get(REVISION_HEADER, b"0")))
+        except (msgspec.DecodeError, ValueError, AttributeError) as error:
+            log.error("a record of the directory cannot be read", offset=record.offset, error=str(error))

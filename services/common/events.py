@@ -1,0 +1,73 @@
+"""The event envelope: CloudEvents 1.0 in Kafka's binary content mode.
+
+Context attributes are record headers with the prefix ``ce_`` (CloudEvents Kafka protocol binding 1.0.2, section 3.2),
+the record's value is the entity as JSON. A reader routes on headers and parses a payload only when it needs to.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+SPEC_VERSION = "1.0"
+CONTENT_TYPE = "application/json"
+
+
+class MalformedEvent(ValueError):
+    """A record that is no CloudEvent of ours; the message names the header at fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class DomainEvent:
+    """One event of one store. ``time`` is RFC 3339; ``data`` is the entity as JSON bytes, not parsed."""
+
+    id: str
+    type: str
+    source: str
+    time: str
+    organization: str
+    store: str
+    data: bytes
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        """The record headers of this event."""
+        return [
+            ("ce_specversion", SPEC_VERSION.encode()),
+            ("ce_id", self.id.encode()),
+            ("ce_type", self.type.encode()),
+            ("ce_source", self.source.encode()),
+            ("ce_time", self.time.encode()),
+            ("ce_organization", self.organization.encode()),
+            ("ce_store", self.store.encode()),
+            ("content-type", CONTENT_TYPE.encode()),
+        ]
+
+    def record_key(self, entity_id: str) -> str:
+        """The record key that keeps the events of one entity in order."""
+        return f"{self.organization}/{self.store}/{entity_id}"
+
+
+def read_event(headers: Iterable[tuple[str, bytes]], value: bytes | None) -> DomainEvent:
+    """The event in a record. Raises :class:`MalformedEvent`."""
+    try:
+        found = {name: content.decode() for name, content in headers if name.startswith("ce_") and content is not None}
+    except UnicodeDecodeError as error:
+        raise MalformedEvent(f"a ce_ header is not UTF-8: {error}") from error
+    if found.get("ce_specversion") != SPEC_VERSION:
+        raise MalformedEvent(f"header ce_specversion must be {SPEC_VERSION}, not {found.get('ce_specversion')!r}")
+    if value is None:
+        raise MalformedEvent("the record has no value")
+    try:
+        event = DomainEvent(
+            found["ce_id"],
+            found["ce_type"],
+            found["ce_source"],
+            found["ce_time"],
+            found["ce_organization"],
+            found["ce_store"],
+            value,
+        )
+    except KeyError as error:
+        raise MalformedEvent(f"header {error.args[0]} is missing") from None
+    for name in ("id", "type", "source", "organization", "store"):
+        if not getattr(event, name):
+            raise MalformedEvent(f"header ce_{name} is empty")
+    return event

@@ -1,0 +1,60 @@
+"""Kafka clients with the platform's guarantees: producers wait for all replicas, topics come from the catalogue."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import stamina
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
+
+from services.common.topics import CATALOGUE, Topic
+
+log = structlog.get_logger(__name__)
+
+CONNECT_SECONDS = 60.0
+
+
+@asynccontextmanager
+async def open_producer(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
+    """An idempotent producer with ``acks=all``, flushed and closed on exit. Waits for a broker that is not up yet."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, linger_ms=2, request_timeout_ms=10_000
+    )
+    try:
+        async for attempt in stamina.retry_context(on=KafkaConnectionError, attempts=None, timeout=CONNECT_SECONDS):
+            with attempt:
+                await producer.start()
+        yield producer
+    finally:
+        await producer.stop()
+
+
+async def ensure_topics(
+    bootstrap: str, *, partitions: int, replication: int, topics: Iterable[Topic] = CATALOGUE
+) -> None:
+    """Create the topics that do not exist; leave the others as they are. Raises KafkaError when the broker refuses."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        async for attempt in stamina.retry_context(on=KafkaConnectionError, attempts=None, timeout=CONNECT_SECONDS):
+            with attempt:
+                await admin.start()
+        existing = set(await admin.list_topics())
+        missing = [
+            NewTopic(
+                topic.name, topic.partitions or partitions, replication, topic_configs={"cleanup.policy": topic.cleanup}
+            )
+            for topic in topics
+            if topic.name not in existing
+        ]
+        if not missing:
+            return
+        response = await admin.create_topics(missing)
+        for name, code, *message in response.topic_errors:
+            error = for_code(code)
+            if error not in (for_code(0), TopicAlreadyExistsError):
+                raise KafkaError(f"topic {name} cannot be created: {error.__name__} {message}")
+        log.info("topics created", topics=[topic.name for topic in missing])
+    finally:
+        await admin.close()

@@ -1,0 +1,109 @@
+"""The transactional outbox: a message is a row of the transaction that decided it, and is published afterwards.
+
+Delivery is at least once and in order of the rows' ids; consumers recognise a repetition by event id or revision.
+(Pattern: https://microservices.io/patterns/data/transactional-outbox.html)
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+
+import asyncpg
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from sqlalchemy import BigInteger, Column, DateTime, Identity, LargeBinary, MetaData, Table, Text, func
+from sqlalchemy.dialects.postgresql import JSONB
+
+from services.common.topics import CATALOGUE
+
+log = structlog.get_logger(__name__)
+
+RELAY_LOCK = 7_001  # advisory lock: one relay publishes at a time, so that order holds
+BATCH = 500
+POLL_SECONDS = 0.2
+RETRY_SECONDS = 1.0
+
+_FIXED_PARTITION = {topic.name: 0 for topic in CATALOGUE if topic.partitions == 1}
+
+
+def outbox_table(metadata: MetaData) -> Table:
+    """The outbox table, to be declared in each owning service's metadata."""
+    return Table(
+        "outbox",
+        metadata,
+        Column("id", BigInteger, Identity(always=True), primary_key=True),
+        Column("topic", Text, nullable=False),
+        Column("key", Text, nullable=False),
+        Column("value", LargeBinary, nullable=True),
+        Column("headers", JSONB, nullable=False, server_default="{}"),
+        Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    )
+
+
+INSERT = "INSERT INTO outbox (topic, key, value, headers) VALUES ($1, $2, $3, $4::jsonb)"
+"""For asyncpg: topic, key, value (None is a tombstone), headers as JSON text."""
+
+
+class OutboxRelay:
+    """Moves rows to Kafka and deletes them once the broker has acknowledged them."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", producer: AIOKafkaProducer) -> None:
+        self._pool = pool
+        self._producer = producer
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Say that there is something to publish; without it the relay looks every 0.2 s."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Publish until cancelled; a database or broker that is away delays, and loses nothing."""
+        while True:
+            self._wake.clear()
+            try:
+                published = await self.publish()
+            except (KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                log.warning("outbox not published, trying again", error=repr(error))
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            if published < BATCH:
+                await self._woken_or_due()
+
+    async def publish(self) -> int:
+        """Publish one batch; the number of rows, 0 when there are none or another relay is at work."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", RELAY_LOCK):
+                return 0
+            rows = await connection.fetch(
+                "SELECT id, topic, key, value, headers FROM outbox ORDER BY id LIMIT $1", BATCH
+            )
+            if rows:
+                await self._send(rows)
+                await connection.execute("DELETE FROM outbox WHERE id = ANY($1::bigint[])", [row["id"] for row in rows])
+            return len(rows)
+
+    async def _send(self, rows: "list[asyncpg.Record]") -> None:
+        acknowledgements = [
+            await self._producer.send(
+                row["topic"],
+                key=row["key"].encode(),
+                value=row["value"],
+                headers=_encode_headers(json.loads(row["headers"])),
+                partition=_FIXED_PARTITION.get(row["topic"]),
+            )
+            for row in rows
+        ]
+        for acknowledgement in acknowledgements:
+            await acknowledgement
+
+    async def _woken_or_due(self) -> None:
+        try:
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+
+def _encode_headers(headers: Mapping[str, str]) -> list[tuple[str, bytes]]:
+    return [(name, value.encode()) for name, value in headers.items()]

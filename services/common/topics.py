@@ -1,0 +1,49 @@
+"""The topic catalogue: every Kafka topic of the platform, in one place."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+PREFIX = "outlet."
+
+ENTITIES = ("sale", "product", "customer", "employee", "store")
+EVENT_VERBS = ("created", "updated", "deleted")
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic. ``partitions`` None means the operator's default; a fixed number is part of the contract."""
+
+    name: str
+    purpose: str
+    cleanup: Literal["delete", "compact"] = "delete"
+    partitions: int | None = None
+
+
+EVENTS = {entity: Topic(f"{PREFIX}events.{entity}", f"what happened to a {entity}") for entity in ENTITIES}
+PLUGIN_EVENTS = Topic(f"{PREFIX}events.plugin", "what plugins emit: <plugin>/<event>")
+OTHER_EVENTS = Topic(f"{PREFIX}events.other", "events of types that the platform does not know; kept")
+INSTALLATIONS = Topic(
+    f"{PREFIX}installations",
+    "the present state of every installation, key = installation id; one partition, so that its order is total",
+    cleanup="compact",
+    partitions=1,
+)
+EXECUTIONS = Topic(f"{PREFIX}executions", "what plugins did in a second, key = installation id")
+DEAD_LETTERS = Topic(f"{PREFIX}dead-letters", "records that nobody could process, with their headers and the reason")
+
+EVENT_TOPICS = (*EVENTS.values(), PLUGIN_EVENTS, OTHER_EVENTS)
+CATALOGUE = (*EVENT_TOPICS, INSTALLATIONS, EXECUTIONS, DEAD_LETTERS)
+
+
+def topic_of(event_type: str) -> str:
+    """The topic an event type travels on: ``sale.created`` on the sale topic, ``plugin/event`` on the plugins'."""
+    if "/" in event_type:
+        return PLUGIN_EVENTS.name
+    entity = entity_of(event_type)
+    return OTHER_EVENTS.name if entity is None else EVENTS[entity].name
+
+
+def entity_of(event_type: str) -> str | None:
+    """``sale`` for ``sale.created``; None for a type whose payload the platform does not know."""
+    entity, _, verb = event_type.partition(".")
+    return entity if entity in ENTITIES and verb in EVENT_VERBS else None
