@@ -5,9 +5,8 @@ Kafka's jars from Maven Central (fetched once into ``deploy/local/.parts``).
 """
 
 from deploy.local.kafka import Kafka
-from deploy.local.part import Part, PartFailedError
+from deploy.local.part import Part
 from deploy.local.postgres import Postgres
-from deploy.local.programs import MissingProgramError
 from deploy.local.redis import Redis
 
-__all__ = ["Kafka", "MissingProgramError", "Part", "PartFailedError", "Postgres", "Redis"]
+__all__ = ["Kafka", "Part", "Postgres", "Redis"]

@@ -1,4 +1,8 @@
-"""``python -m deploy.local up``: the three real parts, until Ctrl-C, with the variables that make Outlet use them."""
+"""The three real parts from the command line.
+
+``python -m deploy.local up`` runs them until Ctrl-C and prints the variables that make Outlet use them;
+``python -m deploy.local fetch`` only downloads what they need.
+"""
 
 import argparse
 import asyncio
@@ -9,7 +13,9 @@ from pathlib import Path
 
 import asyncpg
 
-from deploy.local import Kafka, MissingProgramError, PartFailedError, Postgres, Redis
+from deploy.local import Kafka, Postgres, Redis
+from deploy.local.kafka import fetch_jars
+from outlet.local.errors import PlatformError
 
 _REGISTRY, _RUNTIME = "outlet_registry", "outlet_runtime"
 
@@ -49,14 +55,16 @@ def say(line: str) -> None:
 
 def main() -> None:
     """Read the command line and run it; exit 1 with a message when a part cannot be started."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
-    parser.add_argument("command", choices=["up"])
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.local", description="Real Kafka, PostgreSQL and Redis on loopback."
+    )
+    parser.add_argument("command", choices=["up", "fetch"])
     parser.add_argument("--directory", type=Path, default=Path(".outlet/real"), help="where data and logs are kept")
     arguments = parser.parse_args()
     try:
-        asyncio.run(up(arguments.directory.absolute()))
-    except (MissingProgramError, PartFailedError) as error:
-        sys.exit(str(error))
+        asyncio.run(fetch_jars() if arguments.command == "fetch" else up(arguments.directory.absolute()))
+    except PlatformError as error:
+        sys.exit(f"{error}\n{error.remedy}".rstrip())
     except (KeyboardInterrupt, asyncio.CancelledError):
         say("# stopped")
 

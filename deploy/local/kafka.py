@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from deploy.local.part import Part
 from deploy.local.ports import accepts, free_ports
 from deploy.local.programs import find
+from outlet.local.process import run
 
 _HERE = Path(__file__).parent
 _POM = _HERE / "pom.xml"
@@ -19,19 +20,41 @@ _CLUSTER_ID = "T3V0bGV0TG9jYWxLYWZrYQ"  # any 16 bytes in base64url
 
 
 def java_program() -> Path:
-    """The path of java: of JAVA_HOME where it is set, else on PATH. Raises `MissingProgramError`."""
+    """The path of java: of JAVA_HOME where it is set, else on PATH. Raises `PlatformError`."""
     home = os.environ.get("JAVA_HOME")
     return find("java", package="openjdk-17-jre-headless", also=(Path(home, "bin"),) if home else ())
 
 
 def maven_program() -> Path:
-    """The path of mvn. Raises `MissingProgramError`."""
+    """The path of mvn. Raises `PlatformError`."""
     return find("mvn", package="maven")
 
 
 def jars() -> Path:
     """The folder that holds, or will hold, the jars that pom.xml names; another pom.xml is another folder."""
     return _HERE / ".parts" / f"kafka-{hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]}"
+
+
+async def fetch_jars() -> None:
+    """Fetch the broker's jars from Maven Central, once. Raises `PlatformError` with what mvn printed."""
+    folder = jars()
+    if folder.exists():
+        return
+    folder.parent.mkdir(exist_ok=True)
+    # Fetched beside its place and moved in whole: an interrupted fetch is no fetch, and of two at once one wins.
+    with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
+        fetch = [str(maven_program()), "--batch-mode", "--quiet", "--file", str(_POM)]
+        fetch += ["dependency:copy-dependencies", f"-DoutputDirectory={fresh}/jars"]
+        await run(fetch, environment=os.environ, within=300)
+        _move_in(Path(fresh, "jars"), folder)
+
+
+def _move_in(fresh: Path, place: Path) -> None:
+    try:
+        fresh.rename(place)
+    except OSError:
+        if not place.exists():
+            raise
 
 
 def broker_settings(*, listen: str, advertise: str, controller_port: int) -> dict[str, str]:
@@ -78,6 +101,13 @@ class Kafka(Part):
         self._data = directory / "data"
         self._properties = directory / "server.properties"
 
+    @classmethod
+    def require_programs(cls) -> None:
+        """java, and mvn for as long as the jars are not there."""
+        java_program()
+        if not jars().exists():
+            maven_program()
+
     @property
     def bootstrap(self) -> str:
         """``host:port`` for clients."""
@@ -85,14 +115,17 @@ class Kafka(Part):
 
     async def prepare(self) -> None:
         """Fetch the jars once, write the configuration, and format the storage on the first start."""
-        await self._fetch_jars()
+        await fetch_jars()
         here = self.bootstrap
         settings = broker_settings(listen=here, advertise=here, controller_port=self._controller_port)
         settings["log.dirs"] = str(self._data)
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         if not (self._data / "meta.properties").exists():
             tool = self._java("kafka.tools.StorageTool", "-XX:TieredStopAtLevel=1")
-            await self.run([*tool, "format", "--cluster-id", _CLUSTER_ID, "--config", str(self._properties)], within=60)
+            await run(
+                [*tool, "format", "--cluster-id", _CLUSTER_ID, "--config", str(self._properties)],
+                environment=self.environment(),
+            )
 
     def command(self) -> list[str]:
         """java with the broker's main class."""
@@ -114,22 +147,3 @@ class Kafka(Part):
     def _java(self, main: str, *options: str) -> list[str]:
         logging = f"-Dlog4j2.configurationFile={_HERE / 'log4j2.properties'}"
         return [str(java_program()), "-XX:+UseSerialGC", *options, logging, "-cp", f"{jars()}/*", main]
-
-    async def _fetch_jars(self) -> None:
-        folder = jars()
-        if folder.exists():
-            return
-        folder.parent.mkdir(exist_ok=True)
-        # Fetched beside its place and moved in whole: an interrupted fetch is no fetch, and of two at once one wins.
-        with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
-            fetch = [str(maven_program()), "--batch-mode", "--quiet", "--file", str(_POM)]
-            await self.run([*fetch, "dependency:copy-dependencies", f"-DoutputDirectory={fresh}/jars"], within=300)
-            _move_in(Path(fresh, "jars"), folder)
-
-
-def _move_in(fresh: Path, place: Path) -> None:
-    try:
-        fresh.rename(place)
-    except OSError:
-        if not place.exists():
-            raise

@@ -1,27 +1,21 @@
 """One program run as a child: started, waited for until it answers, paused, stopped or killed, and started again."""
 
-import asyncio
 import os
-import shutil
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Self
 
-_LOG_TAIL = 3_000  # characters
-
-
-class PartFailedError(Exception):
-    """A part did not start, or a program that prepares it failed; the message ends with what it printed."""
+from outlet.local.account import Account
+from outlet.local.errors import PlatformError
+from outlet.local.process import Process
 
 
 class Part(ABC):
-    """A real part of the platform on a loopback port, its data and log in `directory`, both kept across restarts.
+    """A real part of the platform on a loopback port, its data and log in `directory`, all kept across restarts.
 
-    Start it from the thread that lives as long as the part should: on Linux the child ends with that thread, however it
-    ends, so a killed test run leaves nothing behind. `async with part:` starts it and stops it.
+    Start it from the main thread: on Linux the child ends with that thread, however it ends, so a killed test run
+    leaves nothing behind. `async with part:` starts it and stops it. Errors are `outlet.local.errors.PlatformError`.
     """
 
     name: ClassVar[str]
@@ -32,12 +26,17 @@ class Part(ABC):
     orphan_signal: ClassVar[signal.Signals] = signal.SIGKILL
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._process: asyncio.subprocess.Process | None = None
+        self.directory = directory.absolute()
+        self._process: Process | None = None
+
+    @classmethod
+    @abstractmethod
+    def require_programs(cls) -> None:
+        """Raise `PlatformError`, whose remedy names a package, when a program it needs is not on this machine."""
 
     @abstractmethod
     async def prepare(self) -> None:
-        """Make what the program needs in `directory`; does nothing when it is there. Raises `PartFailedError`."""
+        """Make what the program needs in `directory`; leaves alone what is there."""
 
     @abstractmethod
     def command(self) -> list[str]:
@@ -47,50 +46,51 @@ class Part(ABC):
     async def answers(self) -> bool:
         """Whether a client gets a true answer now."""
 
-    @property
-    def log(self) -> Path:
-        """What the program printed, over all its starts."""
-        return self.directory / f"{self.name}.log"
+    def account(self) -> Account | None:
+        """Whom to run the program as; None for the user that we are."""
+        return None
+
+    def environment(self) -> dict[str, str]:
+        """The program's environment: nothing of ours, whose variables and locale it would otherwise obey."""
+        return {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
 
     @property
     def pid(self) -> int | None:
         """The process id, or None while the part is not running."""
-        return self._process.pid if self._process and self._process.returncode is None else None
+        return self._process.pid if self._process else None
 
     async def start(self) -> None:
-        """Start, and return once it answers.
-
-        Raises `MissingProgramError`, or `PartFailedError` with the end of what it printed.
-        """
+        """Start, and return once it answers; on the same port and data as before. Does nothing while it is running."""
         if self.pid is not None:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
         await self.prepare()
-        with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *self.leash(),
-                *self.command(),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # a Ctrl-C is for the parent, which then stops its parts in order
-            )
+        process = Process(
+            self.name,
+            self.command(),
+            log=self.directory / f"{self.name}.log",
+            environment=self.environment(),
+            account=self.account(),
+            death_signal=self.orphan_signal,
+        )
+        self._process = process
         try:
-            await self._until_ready(self._process)
+            await process.start()
+            await process.until_ready(self.answers, self.ready_within)
         except BaseException:
-            await self._end(self.kill_signal)
+            await self.kill()
             raise
 
     async def stop(self) -> None:
-        """End gracefully, by SIGKILL when that takes longer than `stop_within`. Does nothing when it is not running."""
+        """End gracefully, by SIGKILL when that takes longer than `stop_within`. Does nothing when not running."""
         await self._end(self.stop_signal)
 
     async def kill(self) -> None:
-        """Crash: no flush, no goodbye. `start` brings it back on the same port and data."""
+        """Crash: no flush, no goodbye. Does nothing when not running."""
         await self._end(self.kill_signal)
 
     def pause(self) -> None:
-        """Freeze the process (SIGSTOP): connections stay open and nothing answers, until `resume`."""
+        """Freeze the process: connections stay open and nothing answers, until `resume`."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -104,65 +104,13 @@ class Part(ABC):
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    def leash(self) -> list[str]:
-        """What goes before a command so that it ends with its parent; empty where the system has no such thing."""
-        # Of util-linux. It turns into the command itself, so the process id is the program's own.
-        setpriv = shutil.which("setpriv")
-        return [setpriv, "--pdeathsig", self.orphan_signal.name.removeprefix("SIG")] if setpriv else []
-
-    async def run(self, command: Sequence[str], *, within: float) -> None:
-        """Run a program that prepares the part, for at most `within` seconds. Raises `PartFailedError`."""
-        process = await asyncio.create_subprocess_exec(
-            *self.leash(),
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        try:
-            output, _ = await asyncio.wait_for(process.communicate(), within)
-        except BaseException as error:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-            if isinstance(error, TimeoutError):
-                raise PartFailedError(f"{self.name}: {command[0]} took more than {within:.0f} s") from error
-            raise
-        if process.returncode:
-            tail = output.decode(errors="replace")[-_LOG_TAIL:]
-            raise PartFailedError(f"{self.name}: {command[0]} ended with {process.returncode}:\n{tail}")
-
-    async def _until_ready(self, process: asyncio.subprocess.Process) -> None:
-        ended = asyncio.ensure_future(process.wait())
-        try:
-            async with asyncio.timeout(self.ready_within):
-                while not await self.answers():
-                    await asyncio.wait({ended}, timeout=0.05)
-                    if ended.done():
-                        raise PartFailedError(f"{self.name} ended with {ended.result()} at start:\n{self._log_tail()}")
-        except TimeoutError as error:
-            message = f"{self.name} does not answer after {self.ready_within:.0f} s:\n{self._log_tail()}"
-            raise PartFailedError(message) from error
-        finally:
-            ended.cancel()
-
     async def _end(self, how: signal.Signals) -> None:
-        if self._process is None or self._process.returncode is not None:
+        if self._process is None or not self._process.running:
             return
         self._signal(signal.SIGCONT)  # a paused process hears nothing but SIGKILL
-        self._signal(how)
-        try:
-            await asyncio.wait_for(self._process.wait(), self.stop_within)
-        except TimeoutError:
-            self._signal(signal.SIGKILL)
-            await self._process.wait()
+        await self._process.stop(self.stop_within, how)
 
     def _signal(self, which: signal.Signals) -> None:
         if self.pid is None:
-            raise PartFailedError(f"{self.name} is not running")
-        # Not Process.send_signal: it may reap a child that just ended before the event loop can learn its exit code.
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, which)
-
-    def _log_tail(self) -> str:
-        return self.log.read_text(errors="replace")[-_LOG_TAIL:]
+            raise PlatformError(f"{self.name} is not running")
+        os.kill(self.pid, which)

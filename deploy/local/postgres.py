@@ -1,7 +1,8 @@
 """A real PostgreSQL server."""
 
 import os
-import pwd
+import secrets
+import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,29 +10,30 @@ from typing import ClassVar
 
 import asyncpg
 
-from deploy.local.part import Part, PartFailedError
+from deploy.local.part import Part
 from deploy.local.ports import free_ports
 from deploy.local.programs import find
+from outlet.local.account import Account, unprivileged
+from outlet.local.process import run
 
-_USER = "outlet"  # the server's superuser; connections come from loopback only and need no password
+ROLE = "outlet"
 
 
 def server_program(name: str) -> Path:
-    """The path of one of the server's programs, the newest version installed. Raises `MissingProgramError`.
+    """The path of one of the server's programs, the newest version installed. Raises `PlatformError`.
 
     Debian keeps them off PATH, in a folder per version.
     """
-    versions = sorted(
-        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name), reverse=True
-    )
-    return find(name, package="postgresql", also=tuple(versions))
+    folders = Path("/usr/lib/postgresql").glob("*/bin")
+    newest_first = sorted(folders, key=lambda folder: int(folder.parent.name), reverse=True)
+    return find(name, package="postgresql", also=tuple(newest_first))
 
 
 class Postgres(Part):
     """One PostgreSQL cluster. `settings` are server parameters, such as ``{"fsync": "off"}``.
 
-    PostgreSQL refuses to run as root: started by root it runs as the user ``postgres`` (``nobody`` where there is
-    none), which must be able to enter `directory`.
+    As on a managed database, Outlet's role may create databases but is no superuser. PostgreSQL refuses to run as root:
+    started by root it runs as an unprivileged user.
     """
 
     name: ClassVar[str] = "postgres"
@@ -44,12 +46,25 @@ class Postgres(Part):
     def __init__(self, directory: Path, settings: Mapping[str, str] | None = None) -> None:
         super().__init__(directory)
         (self.port,) = free_ports(1)
-        self.settings = dict(settings or {})
-        self._data = directory / "data"
+        self._settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",  # the path of a socket may be longer than the system allows
+            "max_connections": "200",
+            **(settings or {}),
+        }
+        self._data = self.directory / "data"
+        self._password_file = self.directory / "password"
+
+    @classmethod
+    def require_programs(cls) -> None:
+        """initdb and postgres."""
+        server_program("initdb")
+        server_program("postgres")
 
     def dsn(self, database: str) -> str:
-        """``postgresql://user@host:port/database``, without a driver."""
-        return f"postgresql://{_USER}@127.0.0.1:{self.port}/{database}"
+        """``postgresql://user:password@host:port/database``, without a driver; once the part was started."""
+        return f"postgresql://{ROLE}:{self._password_file.read_text()}@127.0.0.1:{self.port}/{database}"
 
     async def create_database(self, name: str) -> str:
         """Make an empty database and return its dsn. Raises `asyncpg.DuplicateDatabaseError`."""
@@ -61,36 +76,36 @@ class Postgres(Part):
         return self.dsn(name)
 
     async def prepare(self) -> None:
-        """Make the cluster (initdb) on the first start."""
-        if (self._data / "PG_VERSION").exists():
+        """Make the cluster and Outlet's role on the first start."""
+        if self._data.exists():
             return
-        account = _unprivileged_account()
+        # Made aside and moved in whole: an interrupted first start leaves nothing half made.
+        staging = self.directory / "data.new"
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(mode=0o700)
+        account = self.account()
         if account:
-            _refuse_closed_folder(self.directory, account)
-            self._data.mkdir(exist_ok=True)
-            os.chown(self._data, account.pw_uid, account.pw_gid)
-        initdb = [str(server_program("initdb")), "--pgdata", str(self._data), "--username", _USER]
-        await self.run([*initdb, "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"], within=60)
+            os.chown(staging, account.uid, account.gid)
+        environment = self.environment()
+        initdb = [str(server_program("initdb")), "-D", str(staging), "-U", "postgres", "--auth=reject", "--no-sync"]
+        await run([*initdb, "--encoding=UTF8", "--locale=C.UTF-8"], environment=environment, account=account)
+        # Every user of the machine can reach a loopback port, so there is a password; nobody logs in as the superuser.
+        (staging / "pg_hba.conf").write_text(f"host all {ROLE} 127.0.0.1/32 scram-sha-256\n")
+        self._password_file.touch(mode=0o600)
+        self._password_file.write_text(secrets.token_urlsafe(24))
+        role = f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{self._password_file.read_text()}';\n"
+        single = [str(server_program("postgres")), "--single", "-D", str(staging), "-c", "exit_on_error=on", "postgres"]
+        await run(single, environment=environment, account=account, stdin=role.encode())
+        staging.rename(self._data)
+
+    def account(self) -> Account | None:
+        """An unprivileged user where we are root."""
+        return unprivileged(self._data, (self.directory, server_program("postgres")))
 
     def command(self) -> list[str]:
-        """postgres on loopback TCP alone: the path of a Unix socket may be longer than the system allows."""
-        settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", **self.settings}
-        options = [f"--{name}={value}" for name, value in settings.items()]
-        return [str(server_program("postgres")), "-D", str(self._data), "-p", str(self.port), *options]
-
-    def leash(self) -> list[str]:
-        """As for every part, and for root a change of user."""
-        account = _unprivileged_account()
-        if account is None:
-            return super().leash()
-        setpriv = [
-            str(find("setpriv", package="util-linux")),
-            "--reuid",
-            account.pw_name,
-            "--regid",
-            str(account.pw_gid),
-        ]
-        return [*setpriv, "--clear-groups", *super().leash()]
+        """postgres, told everything by arguments."""
+        options = [f"--{name}={value}" for name, value in self._settings.items()]
+        return [str(server_program("postgres")), "-D", str(self._data), *options]
 
     async def answers(self) -> bool:
         """Whether a session can be opened; false while the server starts or recovers."""
@@ -100,22 +115,3 @@ class Postgres(Part):
             return False
         await connection.close()
         return True
-
-
-def _unprivileged_account() -> pwd.struct_passwd | None:
-    if os.geteuid() != 0:
-        return None
-    try:
-        return pwd.getpwnam("postgres")
-    except KeyError:
-        return pwd.getpwnam("nobody")
-
-
-def _refuse_closed_folder(folder: Path, account: pwd.struct_passwd) -> None:
-    for path in (folder, *folder.absolute().parents):
-        status = path.stat()
-        enters = status.st_mode & 0o001 or (status.st_uid == account.pw_uid and status.st_mode & 0o100)
-        if not enters:
-            raise PartFailedError(
-                f"postgres: the user {account.pw_name} cannot enter {path}; give a folder it can reach"
-            )

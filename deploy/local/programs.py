@@ -3,17 +3,18 @@
 import shutil
 from pathlib import Path
 
-
-class MissingProgramError(Exception):
-    """A program is not on this machine; the message names the package that brings it."""
+from outlet.local.errors import PlatformError
 
 
 def find(program: str, *, package: str, also: tuple[Path, ...] = ()) -> Path:
-    """The path of `program`: in the folders `also` first, then on PATH. Raises `MissingProgramError`."""
+    """The path of `program`: in the folders `also` first, then on PATH.
+
+    Raises `PlatformError`, whose remedy names the `package` that brings it.
+    """
     for folder in also:
         if (folder / program).is_file():
             return folder / program
     found = shutil.which(program)
     if found is None:
-        raise MissingProgramError(f"{program} is not on this machine; install the package {package}")
+        raise PlatformError(f"{program} is not on this machine", f"Install the package {package}.")
     return Path(found)

@@ -3,16 +3,14 @@
 from pathlib import Path
 from typing import ClassVar
 
-import redis.asyncio
-from redis.exceptions import ConnectionError as NotConnectedError
-
 from deploy.local.part import Part
 from deploy.local.ports import free_ports
 from deploy.local.programs import find
+from outlet.local.network import exchange
 
 
 def server_program() -> Path:
-    """The path of redis-server. Raises `MissingProgramError`."""
+    """The path of redis-server. Raises `PlatformError`."""
     return find("redis-server", package="redis-server")
 
 
@@ -24,6 +22,11 @@ class Redis(Part):
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         (self.port,) = free_ports(1)
+
+    @classmethod
+    def require_programs(cls) -> None:
+        """redis-server."""
+        server_program()
 
     @property
     def url(self) -> str:
@@ -42,11 +45,5 @@ class Redis(Part):
         ]
 
     async def answers(self) -> bool:
-        """Whether PING is answered; false while the append-only file is still being read."""
-        client = redis.asyncio.Redis.from_url(self.url, retry=None)
-        try:
-            return bool(await client.ping())
-        except NotConnectedError:  # BusyLoadingError is one of these
-            return False
-        finally:
-            await client.aclose()
+        """Whether PING is answered by PONG; it is answered by an error while the append-only file is being read."""
+        return (await exchange(self.port, b"PING\r\n")).startswith(b"+PONG")
