@@ -1,23 +1,13 @@
 """Waits end when the condition holds, and never go on for ever."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from outlet.local.broker import Broker
 from outlet.local.waiting import NotInTime, until, until_consumed
 from outlet.samples import retailer, sales
 from outlet.samples.records import publish, record
-
-
-@pytest.fixture(scope="module")
-async def bootstrap() -> AsyncIterator[str]:
-    broker = Broker()
-    await broker.start()
-    yield broker.bootstrap
-    await broker.stop()
 
 
 async def test_a_wait_ends_when_the_condition_holds() -> None:
@@ -37,16 +27,16 @@ async def test_a_wait_that_takes_too_long_says_what_for() -> None:
         await until(never, within=0.1, what="the moon is full")
 
 
-async def test_records_count_as_consumed_once_the_group_committed_past_all_of_them(bootstrap: str) -> None:
+async def test_records_count_as_consumed_once_the_group_committed_past_all_of_them(fresh_kafka_bootstrap: str) -> None:
     records = [record("sale", sale, organization="acme") for sale in sales(retailer(), 40)]
-    positions = await publish(bootstrap, records)
+    positions = await publish(fresh_kafka_bootstrap, records)
     with pytest.raises(NotInTime):
-        await until_consumed(bootstrap, "tills", positions, within=0.3)
+        await until_consumed(fresh_kafka_bootstrap, "tills", positions, within=0.3)
 
-    waiting = asyncio.create_task(until_consumed(bootstrap, "tills", positions, within=20))
+    waiting = asyncio.create_task(until_consumed(fresh_kafka_bootstrap, "tills", positions, within=20))
     async with AIOKafkaConsumer(
         "outlet.events.sale",
-        bootstrap_servers=bootstrap,
+        bootstrap_servers=fresh_kafka_bootstrap,
         group_id="tills",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
