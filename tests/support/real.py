@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -74,16 +75,20 @@ async def open_parts(
         )
 
 
-def choose_or_skip() -> dict[RealPart, Choice]:
-    """The sources of this run. Fails the test, or outside CI skips it, when nobody provides a part."""
-    choices = choose(os.environ, docker_answers, missing_program)
-    lacking = [f"{part}: {choice.reason}" for part, choice in choices.items() if choice.source is Source.NOBODY]
+def without(lacking: str, environment: Mapping[str, str]) -> NoReturn:
+    """End a test that lacks a real part: in CI it fails, elsewhere it is skipped, with `lacking` as the reason."""
+    if must_run(environment):
+        pytest.fail(lacking)
+    # A laptop with Python alone must be able to run the rest of the suite. CI never comes here: it fails above.
+    pytest.skip(lacking)
+
+
+def sources(environment: Mapping[str, str]) -> dict[RealPart, Choice]:
+    """The source of every part in this run; ends the test when nobody provides one."""
+    choices = choose(environment, docker_answers, missing_program)
+    lacking = [f"no real {part}: {choice.reason}" for part, choice in choices.items() if choice.source is Source.NOBODY]
     if lacking:
-        explanation = "no real " + "; no real ".join(lacking)
-        if must_run(os.environ):
-            pytest.fail(explanation)
-        # A laptop with Python alone must be able to run the rest of the suite. CI never comes here: it fails above.
-        pytest.skip(explanation)
+        without("; ".join(lacking), environment)
     return choices
 
 
@@ -94,6 +99,6 @@ async def real_parts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
     They are not emptied between tests: use organizations, topics and keys of your own. A test that stops or breaks a
     part starts one for itself, from `deploy.local`.
     """
-    choices = choose_or_skip()
-    async with open_parts(choices, tmp_path_factory.mktemp("real"), environment=os.environ) as parts:
+    directory = tmp_path_factory.mktemp("real")
+    async with open_parts(sources(os.environ), directory, environment=os.environ) as parts:
         yield parts
