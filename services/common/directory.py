@@ -81,6 +81,7 @@ class Directory:
         self._installations: dict[str, Installation] = {}
         self._members: dict[str, dict[str, Installation]] = defaultdict(dict)
         self._organizations: dict[str, _Organization] = {}
+        self._moved = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._installations)
@@ -100,6 +101,18 @@ class Directory:
         if known is not None:
             del self._members[known.organization_id][installation_id]
             self._organizations.pop(known.organization_id, None)
+
+    def advance(self, revision: int) -> None:
+        """Everything up to ``revision`` has been applied."""
+        if revision > self.revision:
+            self.revision = revision
+            self._moved.set()
+            self._moved = asyncio.Event()
+
+    async def reached(self, revision: int) -> None:
+        """Wait until everything up to ``revision`` has been applied."""
+        while self.revision < revision:
+            await self._moved.wait()
 
     def get(self, installation_id: str) -> Installation | None:
         return self._installations.get(installation_id)
@@ -178,6 +191,6 @@ class DirectoryFollower:
                 self._directory.remove(record.key.decode())
             else:
                 self._directory.put(decode_installation(record.value))
-            self._directory.revision = max(self._directory.revision, int(headers.get(REVISION_HEADER, b"0")))
+            self._directory.advance(int(headers.get(REVISION_HEADER, b"0")))
         except (msgspec.DecodeError, ValueError, AttributeError) as error:
             log.error("a record of the directory cannot be read", offset=record.offset, error=str(error))

@@ -12,7 +12,7 @@ import structlog
 from proto import runtime_pb2 as pb
 from proto.runtime_pb2_grpc import PluginRuntimeStub
 from services.common.directory import Installation, encode_installation
-from services.common.errors import GatewayTimeout, Unavailable
+from services.common.errors import Conflict, GatewayTimeout, NotFound, Unavailable
 from services.common.telemetry import current_request_id
 from services.common.workers import WorkerSource, preferred
 
@@ -94,7 +94,7 @@ class RuntimeClient:
     async def call_route(self, call: RouteCall, *, deadline: float) -> RouteReply:
         """Call a custom route within ``deadline`` seconds.
 
-        Raises PluginFailed, GatewayTimeout, or Unavailable (code ``no_worker``).
+        Raises PluginFailed, GatewayTimeout, NotFound, Conflict, or Unavailable (code ``no_worker``).
         """
         request = pb.CallRouteRequest(
             call_id=call.call_id,
@@ -159,6 +159,10 @@ class RuntimeClient:
             except grpc.aio.AioRpcError as error:
                 if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                     raise GatewayTimeout("The worker did not answer in time.", code="deadline_exceeded") from error
+                if error.code() is grpc.StatusCode.NOT_FOUND:
+                    raise NotFound("The plugin is not installed here.", code="not_installed") from error
+                if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+                    raise Conflict(f"The plugin cannot be called: {error.details()}.", code="not_active") from error
                 if error.code() is not grpc.StatusCode.UNAVAILABLE:
                     raise
                 log.warning("worker cannot be reached, trying the next", worker=worker.id, reason=error.details())

@@ -1,0 +1,3 @@
+from services.runtime.app import main
+
+main()

@@ -1,0 +1,137 @@
+"""The one place where a worker is wired together; it owns every connection and task of the process."""
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import asyncpg
+import httpx
+import stamina
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaConnectionError
+from redis.asyncio import Redis
+
+from services.common.database import migrate
+from services.common.directory import Directory, DirectoryFollower
+from services.common.kafka import CONNECT_SECONDS, open_producer
+from services.common.outbox import OutboxRelay
+from services.common.telemetry import configure_logging
+from services.common.workers import Worker, WorkerLease
+from services.runtime.delivery.consumer import GROUP, EventConsumer
+from services.runtime.delivery.dead_letters import DeadLetters
+from services.runtime.delivery.dispatch import Dispatcher
+from services.runtime.invoker import Invoker
+from services.runtime.packages import PackageStore
+from services.runtime.plugin_api.tables import TableCatalog
+from services.runtime.reporting import Reporter
+from services.runtime.sandbox import SandboxPool, Zygote, hide_from_other_processes
+from services.runtime.server import GrpcServer, PluginRuntime
+from services.runtime.settings import RuntimeSettings
+
+log = structlog.get_logger(__name__)
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+async def run(settings: RuntimeSettings) -> None:
+    """Run one worker until SIGTERM or SIGINT, then end what runs, commit and leave.
+
+    Raises what made the worker unable to go on: whoever supervises it starts it again.
+    """
+    hide_from_other_processes()
+    await migrate(settings.runtime_database_url, MIGRATIONS)
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(
+            asyncpg.create_pool(settings.runtime_database_url, min_size=2, max_size=settings.database_connections)
+        )
+        relay_database = await stack.enter_async_context(
+            asyncpg.create_pool(settings.runtime_database_url, min_size=1, max_size=1)
+        )
+        redis = await stack.enter_async_context(Redis.from_url(settings.redis_url))
+        registry = await stack.enter_async_context(httpx.AsyncClient(base_url=settings.registry_url))
+        producer = await stack.enter_async_context(open_producer(settings.kafka_bootstrap))
+        zygote = await stack.enter_async_context(Zygote(settings.zygote_socket))
+        sandbox = SandboxPool(zygote, PackageStore(registry).fetch, concurrency=settings.guest_concurrency)
+        stack.push_async_callback(sandbox.close)
+
+        directory = Directory()
+        follower = DirectoryFollower(settings.kafka_bootstrap, directory)
+        reporter = Reporter(producer, settings.worker_id)
+        invoker = Invoker(database, sandbox, TableCatalog(), reporter)
+        dead_letters = DeadLetters(producer)
+        dispatcher = Dispatcher(directory, database, invoker, reporter, dead_letters, settings.hook_deadline)
+        consumer = await _open_consumer(settings, stack)
+        events = EventConsumer(
+            consumer,
+            database,
+            dispatcher,
+            dead_letters,
+            records_in_flight=settings.records_in_flight,
+            drain_seconds=settings.drain_seconds,
+        )
+        server = GrpcServer(
+            f"{settings.host}:{settings.runtime_port}",
+            PluginRuntime(
+                directory,
+                invoker,
+                reporter,
+                route_deadline=settings.route_deadline,
+                lifecycle_deadline=settings.lifecycle_deadline,
+            ),
+        )
+        relay = OutboxRelay(relay_database, producer)
+        lease = WorkerLease(
+            redis,
+            lambda: Worker(id=settings.worker_id, address=settings.address, directory_revision=directory.revision),
+        )
+
+        stopping = _on_stop_signals()
+        async with asyncio.TaskGroup() as background:
+            tasks = [background.create_task(work) for work in (follower.run(), relay.run(), reporter.run())]
+            await follower.caught_up.wait()
+            async with server.serving():
+                tasks.append(background.create_task(lease.run()))
+                consuming = background.create_task(events.run())
+                await server.ready()
+                log.info("worker ready", worker=settings.worker_id, address=settings.address)
+                await asyncio.wait([consuming, asyncio.create_task(stopping.wait())], return_when="FIRST_COMPLETED")
+                log.info("worker stopping", worker=settings.worker_id)
+                consuming.cancel()
+                await events.drain()
+            for task in tasks:
+                task.cancel()
+
+
+async def _open_consumer(settings: RuntimeSettings, stack: AsyncExitStack) -> AIOKafkaConsumer:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka_bootstrap,
+        group_id=GROUP,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        session_timeout_ms=10_000,
+        heartbeat_interval_ms=2_000,
+        max_poll_interval_ms=600_000,
+        metadata_max_age_ms=10_000,
+        fetch_max_wait_ms=100,
+    )
+    stack.push_async_callback(consumer.stop)
+    async for attempt in stamina.retry_context(on=KafkaConnectionError, attempts=None, timeout=CONNECT_SECONDS):
+        with attempt:
+            await consumer.start()
+    return consumer
+
+
+def _on_stop_signals() -> asyncio.Event:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    return stopping
+
+
+def main() -> None:
+    settings = RuntimeSettings()
+    configure_logging("runtime", settings)
+    asyncio.run(run(settings))

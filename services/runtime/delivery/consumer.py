@@ -1,0 +1,170 @@
+"""Takes domain events from Kafka, and commits a record only when everything it caused is durable."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+import asyncpg
+import stamina
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from services.common.events import MalformedEvent, read_event
+from services.common.topics import EVENT_TOPICS
+from services.runtime.commerce import projector
+from services.runtime.delivery.dead_letters import DeadLetters
+from services.runtime.delivery.dispatch import Arrival, Dispatcher
+from services.runtime.delivery.offsets import OffsetTracker
+from services.runtime.delivery.unit_of_work import is_transient
+
+log = structlog.get_logger(__name__)
+
+GROUP = "outlet.runtime"
+BATCH = 500
+COMMIT_SECONDS = 0.5
+
+Record: TypeAlias = "ConsumerRecord[bytes, bytes]"
+
+
+class EventConsumer(ConsumerRebalanceListener):
+    """One member of the consumer group of all workers."""
+
+    def __init__(
+        self,
+        consumer: AIOKafkaConsumer,
+        database: "asyncpg.Pool[asyncpg.Record]",
+        dispatcher: Dispatcher,
+        dead_letters: DeadLetters,
+        *,
+        records_in_flight: int,
+        drain_seconds: float,
+    ) -> None:
+        self._consumer = consumer
+        self._database = database
+        self._dispatcher = dispatcher
+        self._dead_letters = dead_letters
+        self._records_in_flight = records_in_flight
+        self._drain_seconds = drain_seconds
+        self._offsets = OffsetTracker()
+        self._progress = asyncio.Event()
+        self._crash: BaseException | None = None
+
+    async def run(self) -> None:
+        """Consume until cancelled. Raises when a record could neither be processed nor kept: it is then redelivered."""
+        self._consumer.subscribe([topic.name for topic in EVENT_TOPICS], listener=self)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._commit_regularly())
+            while True:
+                await self._until(lambda: self._offsets.unfinished() < self._records_in_flight)
+                batches = await self._consumer.getmany(timeout_ms=200, max_records=BATCH)
+                records = [record for batch in batches.values() for record in batch]
+                if records:
+                    await self._take(records)
+                if self._crash is not None:
+                    raise self._crash
+
+    async def drain(self) -> None:
+        """Let running hooks end, for a bounded time, and commit; what did not end is delivered again."""
+        await self._settle(None)
+        await self._dispatcher.close()
+
+    async def on_partitions_assigned(self, assigned: "set[TopicPartition]") -> None:
+        log.info("partitions assigned", count=len(assigned))
+
+    async def on_partitions_revoked(self, revoked: "set[TopicPartition]") -> None:
+        await self._settle(set(revoked))
+        self._offsets.forget(set(revoked))
+
+    async def _take(self, records: list[Record]) -> None:
+        arrivals: list[Arrival] = []
+        changes: list[tuple[Record, projector.Change]] = []
+        for record in records:
+            self._offsets.start(_partition(record), record.offset)
+            try:
+                event = read_event(record.headers, record.value)
+                change = projector.read_change(event)
+            except MalformedEvent as error:
+                await self._refuse(record, "malformed_event", str(error))
+                continue
+            arrivals.append(Arrival(record, event))
+            if change is not None:
+                changes.append((record, change))
+        refused = await self._project(changes)
+        accepted = [arrival for arrival in arrivals if id(arrival.record) not in refused]
+        async for attempt in stamina.retry_context(on=is_transient_exception, attempts=None, timeout=None):
+            with attempt:
+                await self._dispatcher.dispatch(accepted, self._finish, self._crashed)
+
+    async def _project(self, changes: list[tuple[Record, projector.Change]]) -> set[int]:
+        """Apply changes together, or one by one when PostgreSQL refuses one; returns the refused records."""
+        try:
+            await self._apply([change for _, change in changes])
+            return set()
+        except asyncpg.DataError:
+            refused: set[int] = set()
+        for record, change in changes:
+            try:
+                await self._apply([change])
+            except asyncpg.DataError as error:
+                refused.add(id(record))
+                await self._refuse(record, "malformed_event", f"PostgreSQL cannot hold the payload: {error}")
+        return refused
+
+    async def _apply(self, changes: list[projector.Change]) -> None:
+        async for attempt in stamina.retry_context(on=is_transient_exception, attempts=None, timeout=None):
+            with attempt:
+                async with self._database.acquire() as connection:
+                    await projector.apply(connection, changes)
+
+    async def _refuse(self, record: Record, code: str, reason: str) -> None:
+        await self._dead_letters.publish(record, code, reason, at=datetime.now(UTC).isoformat())
+        self._finish(record)
+
+    def _finish(self, record: Record) -> None:
+        self._offsets.finish(_partition(record), record.offset)
+        self._progress.set()
+
+    def _crashed(self, error: BaseException) -> None:
+        self._crash = error
+        self._progress.set()
+
+    async def _settle(self, partitions: "set[TopicPartition] | None") -> None:
+        try:
+            async with asyncio.timeout(self._drain_seconds):
+                await self._until(lambda: self._offsets.unfinished(partitions) == 0)
+        except TimeoutError:
+            log.warning("hooks still run; their events are delivered again", count=self._offsets.unfinished(partitions))
+        await self._commit()
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        while not holds() and self._crash is None:
+            self._progress.clear()
+            await self._progress.wait()
+
+    async def _commit_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(COMMIT_SECONDS)
+            await self._commit()
+
+    async def _commit(self) -> None:
+        assigned = self._consumer.assignment()
+        offsets = {key: offset for key, offset in self._offsets.committable().items() if key in assigned}
+        if not offsets:
+            return
+        try:
+            await self._consumer.commit(offsets)
+        except (CommitFailedError, IllegalStateError, KafkaError) as error:
+            # The next commit covers it; if the partitions moved away, the inbox recognises what was done.
+            log.warning("offsets not committed", error=repr(error))
+            return
+        self._offsets.committed(offsets)
+
+
+def is_transient_exception(error: Exception) -> bool:
+    return is_transient(error)
+
+
+def _partition(record: Record) -> TopicPartition:
+    return TopicPartition(record.topic, record.partition)

@@ -1,0 +1,134 @@
+"""From an event to the hooks of the plugins that listen to it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import asyncpg
+from aiokafka import ConsumerRecord
+
+from services.common.directory import Directory, Installation
+from services.common.events import DomainEvent
+from services.common.runtime_client import PluginFailed
+from services.runtime.delivery.dead_letters import DeadLetters
+from services.runtime.delivery.lanes import Lanes
+from services.runtime.delivery.unit_of_work import InboxKey, already_done
+from services.runtime.invocation import Invocation
+from services.runtime.invoker import Invoker
+from services.runtime.reporting import Reporter
+from services.runtime.sandbox import hook_payload
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A record and the event read from it."""
+
+    record: "ConsumerRecord[bytes, bytes]"
+    event: DomainEvent
+
+
+class Dispatcher:
+    """Decides who is called for an event, calls them in order per installation and key, and keeps what they fail."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        database: "asyncpg.Pool[asyncpg.Record]",
+        invoker: Invoker,
+        reporter: Reporter,
+        dead_letters: DeadLetters,
+        hook_deadline: float,
+    ) -> None:
+        self._directory = directory
+        self._database = database
+        self._invoker = invoker
+        self._reporter = reporter
+        self._dead_letters = dead_letters
+        self._hook_deadline = hook_deadline
+        self._lanes = Lanes()
+
+    async def dispatch(
+        self,
+        arrivals: list[Arrival],
+        finished: Callable[["ConsumerRecord[bytes, bytes]"], None],
+        crashed: Callable[[BaseException], None],
+    ) -> None:
+        """Start the hooks of a batch; ``finished`` is called for each record once all of its hooks have ended.
+
+        A hook whose effects were committed before is not run again. ``crashed`` is called when a hook could not be
+        brought to an end at all: the record is then not finished, and the worker must stop.
+        """
+        planned = [(arrival, self._listeners(arrival.event)) for arrival in arrivals]
+        keys = [_key(found, arrival.event) for arrival, listeners in planned for found in listeners]
+        done = await already_done(self._database, keys)
+        for arrival, listeners in planned:
+            due = [found for found in listeners if _key(found, arrival.event) not in done]
+            ended = _Countdown(len(due), partial(finished, arrival.record), crashed)
+            for installation in due:
+                lane = (installation.id, arrival.record.key)
+                task = self._lanes.submit(lane, partial(self._deliver, arrival, installation))
+                task.add_done_callback(ended)
+
+    async def close(self) -> None:
+        """Stop what still runs; it is delivered again to whoever takes the partitions over."""
+        await self._lanes.close()
+
+    def _listeners(self, event: DomainEvent) -> list[Installation]:
+        return self._directory.listeners(event.type, event.organization, event.store)
+
+    async def _deliver(self, arrival: Arrival, installation: Installation) -> None:
+        event = arrival.event
+        # Judged when its turn comes: what was deactivated while the event waited does not run any more.
+        current = self._directory.get(installation.id)
+        if current is None or current.status != "active":
+            return
+        invocation = Invocation(
+            installation=current,
+            kind="hook",
+            target=event.type,
+            source=event.source,
+            id=event.id,
+            store=event.store,
+            payload=hook_payload(event),
+            deadline=self._hook_deadline,
+        )
+        self._reporter.hook_ran(current)
+        try:
+            await self._invoker.run(invocation)
+        except PluginFailed as failure:
+            self._reporter.failed(current, event.type, failure, event.id)
+            await self._dead_letters.publish(
+                arrival.record,
+                failure.code,
+                failure.message,
+                installation=current.id,
+                plugin=current.plugin_id,
+                version=current.version,
+                hook=event.type,
+            )
+
+
+class _Countdown:
+    """Calls ``finished`` after so many tasks ended well; ``crashed`` when one did not."""
+
+    def __init__(self, count: int, finished: Callable[[], None], crashed: Callable[[BaseException], None]) -> None:
+        self._left = count
+        self._finished = finished
+        self._crashed = crashed
+        if count == 0:
+            finished()
+
+    def __call__(self, task: "asyncio.Task[None]") -> None:
+        if task.cancelled():
+            return
+        if error := task.exception():
+            self._crashed(error)
+            return
+        self._left -= 1
+        if self._left == 0:
+            self._finished()
+
+
+def _key(installation: Installation, event: DomainEvent) -> InboxKey:
+    return InboxKey(installation.id, event.type, event.source, event.id)

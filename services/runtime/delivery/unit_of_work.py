@@ -1,0 +1,157 @@
+"""One invocation, one transaction: opened by its first use of the database, committed with its inbox row.
+
+The inbox row is claimed before the first write. A repetition of the same invocation (a redelivered event, a retried
+request, a worker that came back from the dead) then waits for the first one and finds its row: effects happen once.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import asyncpg
+
+from services.runtime.plugin_api.errors import ApiRefusal
+
+ACQUIRE_SECONDS = 5.0
+
+_CLAIM = "INSERT INTO inbox (installation_id, target, source, id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
+_RESULT = "SELECT result FROM inbox WHERE installation_id = $1 AND target = $2 AND source = $3 AND id = $4"
+_STORE = "UPDATE inbox SET result = $5 WHERE installation_id = $1 AND target = $2 AND source = $3 AND id = $4"
+_KNOWN = """
+SELECT installation_id, target, source, id FROM inbox
+JOIN unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS asked (installation_id, target, source, id)
+USING (installation_id, target, source, id)
+"""
+
+CONNECTION_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError)
+TRANSIENT = (
+    *CONNECTION_LOST,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.QueryCanceledError,
+)
+
+
+def is_transient(error: BaseException | None) -> bool:
+    """Whether a failure says nothing of the plugin: the same invocation may succeed when it is tried again."""
+    # asyncpg refuses a parameter that it cannot encode with an InterfaceError that is a ValueError: that one stays.
+    return isinstance(error, TRANSIENT) and not isinstance(error, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class InboxKey:
+    """What identifies an invocation for ever: which installation and target, and what caused it."""
+
+    installation_id: str
+    target: str
+    source: str
+    id: str
+
+    def row(self) -> tuple[str, str, str, str]:
+        return self.installation_id, self.target, self.source, self.id
+
+
+class AlreadyDone(Exception):
+    """The invocation was committed before; ``result`` is what it answered then."""
+
+    def __init__(self, result: bytes | None) -> None:
+        super().__init__("this invocation was already done")
+        self.result = result
+
+
+class TransactionDoomed(Exception):
+    """An earlier statement of the invocation failed, so nothing of it can be committed."""
+
+
+class UnitOfWork:
+    """The transaction of one attempt of one invocation. Ended by exactly one of commit and rollback."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", key: InboxKey) -> None:
+        self._pool = pool
+        self._key = key
+        self._connection: asyncpg.Connection | None = None
+        self._transaction: asyncpg.transaction.Transaction | None = None
+        self._claimed = False
+        self._one_at_a_time = asyncio.Lock()
+        self.failure: BaseException | None = None
+        """What dooms this attempt: a database error, AlreadyDone, or the cancellation of a statement."""
+
+    @asynccontextmanager
+    async def use(self, *, writes: bool) -> AsyncIterator[asyncpg.Connection]:
+        """The connection within the transaction, for one statement at a time.
+
+        Raises AlreadyDone before the first write of a repetition, TransactionDoomed after any failure.
+        """
+        async with self._one_at_a_time:
+            if self.failure is not None:
+                raise TransactionDoomed("an earlier database operation of this call failed") from self.failure
+            try:
+                connection = self._connection or await self._open()
+                if writes and not self._claimed:
+                    await self._claim(connection)
+                yield connection
+            except ApiRefusal as error:
+                if isinstance(error.__cause__, asyncpg.PostgresError):
+                    self.failure = error
+                raise
+            except BaseException as error:
+                # A cancelled statement counts too: PostgreSQL answers COMMIT after it with a silent rollback.
+                self.failure = error
+                raise
+
+    async def commit(self, result: bytes | None = None) -> None:
+        """Make the effects, the inbox row and ``result`` durable together. Raises what doomed the attempt."""
+        async with self._one_at_a_time:
+            if self.failure is not None:
+                raise TransactionDoomed("a database operation of this call failed") from self.failure
+            if self._connection is None or self._transaction is None:
+                return
+            if self._claimed and result is not None:
+                await self._connection.execute(_STORE, *self._key.row(), result)
+            await self._transaction.commit()
+            self._transaction = None
+            await self._release()
+
+    async def rollback(self) -> None:
+        """Undo everything; safe to call at any time, also after a commit."""
+        async with self._one_at_a_time:
+            try:
+                if self._transaction is not None:
+                    await self._transaction.rollback()
+            except (asyncpg.PostgresError, *CONNECTION_LOST) as error:
+                # The connection is gone or broken: the server has rolled back, or does when it notices.
+                self.failure = self.failure or error
+                if self._connection is not None:
+                    self._connection.terminate()
+            finally:
+                self._transaction = None
+                await self._release()
+
+    async def _open(self) -> asyncpg.Connection:
+        self._connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+        self._transaction = self._connection.transaction()
+        await self._transaction.start()
+        return self._connection
+
+    async def _claim(self, connection: asyncpg.Connection) -> None:
+        if await connection.execute(_CLAIM, *self._key.row()) == "INSERT 0 0":
+            raise AlreadyDone(await connection.fetchval(_RESULT, *self._key.row()))
+        self._claimed = True
+
+    async def _release(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            await self._pool.release(connection)
+
+
+async def already_done(pool: "asyncpg.Pool[asyncpg.Record]", keys: list[InboxKey]) -> set[InboxKey]:
+    """Which of ``keys`` were committed before, asked in one round trip."""
+    if not keys:
+        return set()
+    rows = await pool.fetch(_KNOWN, *zip(*(key.row() for key in keys), strict=True))
+    return {InboxKey(*row) for row in rows}

@@ -1,0 +1,143 @@
+"""Runs one invocation to its end: in the sandbox, in one transaction, tried again when the platform was at fault."""
+
+import asyncio
+import random
+from typing import Any
+
+import asyncpg
+import msgspec
+import structlog
+
+from services.common.runtime_client import LifecycleHook, PluginFailed
+from services.runtime.delivery.unit_of_work import AlreadyDone, TransactionDoomed, UnitOfWork, is_transient
+from services.runtime.invocation import Invocation
+from services.runtime.packages import PackageUnavailable
+from services.runtime.plugin_api.errors import ApiRefusal
+from services.runtime.plugin_api.session import PluginApiSession
+from services.runtime.plugin_api.tables import TableCatalog, purge
+from services.runtime.reporting import Reporter
+from services.runtime.sandbox import GuestCall, GuestKey, PluginInterrupted, SandboxPool, ScopeData
+
+log = structlog.get_logger(__name__)
+
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 5.0
+
+
+class _PlatformFailed(Exception):
+    """Not the plugin's fault; the cause says what was."""
+
+
+class Invoker:
+    """The one place where a plugin's outcome meets the database."""
+
+    def __init__(
+        self,
+        database: "asyncpg.Pool[asyncpg.Record]",
+        sandbox: SandboxPool,
+        catalog: TableCatalog,
+        reporter: Reporter,
+    ) -> None:
+        self._database = database
+        self._sandbox = sandbox
+        self._catalog = catalog
+        self._reporter = reporter
+
+    async def run(self, invocation: Invocation) -> bytes:
+        """Run until committed, or until the plugin itself has failed (PluginFailed; everything rolled back).
+
+        Returns the route's result, the configuration as JSON that a lifecycle hook changed, or nothing. A failure of
+        the platform (the database is away, a neighbour took the sandbox down) is tried again for as long as the
+        caller waits. An invocation that was committed before answers what it answered then.
+        """
+        alone = False
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return await self._attempt(invocation, alone=alone)
+            except AlreadyDone as done:
+                return done.result or b""
+            except PluginInterrupted:
+                alone = True
+                continue
+            except _PlatformFailed as error:
+                log.warning("invocation will be tried again", target=invocation.target, error=repr(error.__cause__))
+            await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311  spreads load, guards nothing
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    async def forget(self, invocation: Invocation) -> None:
+        """Delete what an installation stored, without running its code."""
+        async with self._database.acquire() as connection, connection.transaction():
+            await purge(connection, invocation.installation.plugin_id, invocation.installation.id)
+
+    async def _attempt(self, invocation: Invocation, *, alone: bool) -> bytes:
+        work = UnitOfWork(self._database, invocation.key)
+        session = PluginApiSession(invocation, work, self._catalog)
+
+        async def answer(method: str, arguments: dict[str, Any]) -> Any:
+            self._reporter.api_called(invocation.installation)
+            return await _answer(session, method, arguments)
+
+        try:
+            result = await self._sandbox.invoke(
+                _guest_key(invocation), _guest_call(invocation), answer, deadline=invocation.deadline, alone=alone
+            )
+            if invocation.kind == "lifecycle":
+                result = session.changed_config or b""
+            if invocation.target == LifecycleHook.ON_UNINSTALL.value:
+                async with work.use(writes=True) as connection:
+                    await purge(connection, invocation.installation.plugin_id, invocation.installation.id)
+            await work.commit(None if invocation.kind == "hook" else result)
+        except (PluginFailed, TransactionDoomed) as error:
+            raise _verdict(error, work) from (work.failure or error)
+        except PackageUnavailable as error:
+            raise _PlatformFailed from error
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            if is_transient(error):
+                raise _PlatformFailed from error
+            raise
+        finally:
+            await work.rollback()
+        session.remember()
+        return result
+
+
+def _verdict(error: PluginFailed | TransactionDoomed, work: UnitOfWork) -> Exception:
+    """Who failed: a plugin whose database call the platform failed is not to blame for failing after it."""
+    if isinstance(work.failure, AlreadyDone):
+        return work.failure
+    if is_transient(work.failure):
+        return _PlatformFailed()
+    if isinstance(error, PluginFailed):
+        return error
+    if isinstance(work.failure, asyncio.CancelledError):
+        return PluginFailed("plugin_bad_result", "the call ended while an API call of it still ran: await every one")
+    return PluginFailed("plugin_bad_result", f"the call ended although a database operation failed: {work.failure}")
+
+
+async def _answer(session: PluginApiSession, method: str, arguments: dict[str, Any]) -> Any:
+    try:
+        return await session(method, arguments)
+    except ApiRefusal:
+        raise
+    except (AlreadyDone, TransactionDoomed) as error:
+        raise ApiRefusal("transaction_failed", str(error)) from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        # What the database says stays on the host's side; the attempt is doomed and judged when the call ends.
+        raise ApiRefusal("database_failed", "the database could not do this") from error
+
+
+def _guest_key(invocation: Invocation) -> GuestKey:
+    installation = invocation.installation
+    return GuestKey(installation.organization_id, installation.plugin_id, installation.digest)
+
+
+def _guest_call(invocation: Invocation) -> GuestCall:
+    installation = invocation.installation
+    facts = {
+        "organization": installation.organization_id,
+        "store": installation.store_id,
+        "config": installation.config,
+    }
+    scope = ScopeData(installation.id, installation.revision, msgspec.msgpack.encode(facts))
+    return GuestCall(invocation.kind, invocation.target, scope, invocation.payload)

@@ -1,0 +1,79 @@
+"""The tables of the runtime: the replica of the stores' entities, and what delivery needs.
+
+The custom tables of plugins live beside them in schema ``plugin_data`` and are made when a plugin asks for them.
+"""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import Column, DateTime, Index, LargeBinary, func
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+from services.common.outbox import outbox_table
+
+
+class RuntimeModel(SQLModel, registry=registry()):
+    """Keeps the runtime's tables apart from those of other services."""
+
+
+class Replica(RuntimeModel):
+    """One entity as its store last published it. ``data`` is None once it is deleted."""
+
+    organization_id: str = Field(primary_key=True)
+    store_id: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    data: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
+    occurred_at: datetime = Field(sa_type=DateTime(timezone=True))
+
+
+class Sale(Replica, table=True):
+    __tablename__ = "sale"
+
+
+class Product(Replica, table=True):
+    __tablename__ = "product"
+
+
+class Customer(Replica, table=True):
+    __tablename__ = "customer"
+
+
+class Employee(Replica, table=True):
+    __tablename__ = "employee"
+
+
+class Store(Replica, table=True):
+    __tablename__ = "store"
+
+
+class InboxEntry(RuntimeModel, table=True):
+    """An invocation whose effects are committed: the row is part of the same transaction.
+
+    ``source`` and ``id`` identify what caused it (an event, a request, an operation), ``target`` is the hook or route.
+    """
+
+    __tablename__ = "inbox"
+    __table_args__: ClassVar[Any] = (Index("inbox_processed_at", "processed_at"),)
+
+    installation_id: str = Field(primary_key=True)
+    target: str = Field(primary_key=True)
+    source: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    result: bytes | None = Field(default=None, sa_type=LargeBinary)
+    processed_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
+
+
+class PluginTable(RuntimeModel, table=True):
+    """The definition of a custom table: one PostgreSQL table for all installations of the plugin."""
+
+    __tablename__ = "plugin_table"
+
+    plugin_id: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    definition: dict[str, Any] = Field(sa_type=JSONB)
+
+
+outbox = outbox_table(RuntimeModel.metadata)
+metadata = RuntimeModel.metadata

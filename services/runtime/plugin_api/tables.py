@@ -1,0 +1,223 @@
+"""Statements on custom tables. Each is bound to one installation by the host; a plugin cannot name another."""
+
+import json
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from services.runtime.plugin_api.definition import (
+    TableDefinition,
+    create_statements,
+    extend_statements,
+    physical_name,
+)
+from services.runtime.plugin_api.errors import ApiRefusal
+from services.runtime.plugin_api.values import from_sql, to_sql
+from services.runtime.plugin_api.where import Parameters, condition
+
+MAX_ROWS = 1_000
+
+_AGGREGATES = ("sum", "avg", "min", "max")
+
+
+class TableCatalog:
+    """The definitions of custom tables, kept in memory once read: a version of a plugin never changes its own."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], TableDefinition] = {}
+
+    def known(self, digest: str, name: str) -> TableDefinition | None:
+        """The definition as the package with this digest found it after its own set-up ran."""
+        return self._known.get((digest, name))
+
+    async def load(self, connection: asyncpg.Connection, plugin_id: str, name: str) -> TableDefinition | None:
+        """Read a definition; None when the plugin has no such table."""
+        text = await connection.fetchval(
+            "SELECT definition FROM plugin_table WHERE plugin_id = $1 AND name = $2", plugin_id, name
+        )
+        return None if text is None else msgspec.json.decode(text, type=TableDefinition)
+
+    def remember(self, digest: str, name: str, definition: TableDefinition) -> None:
+        """Keep a definition that is committed."""
+        self._known[digest, name] = definition
+
+    async def define(self, connection: asyncpg.Connection, plugin_id: str, name: str, wanted: TableDefinition) -> None:
+        """Make a table, or add to it what it lacks. Raises ApiRefusal when it exists otherwise."""
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"plugin_table/{plugin_id}")
+        known = await self.load(connection, plugin_id, name)
+        if known == wanted:
+            return
+        table = physical_name(plugin_id, name)
+        statements = create_statements(table, wanted) if known is None else extend_statements(table, known, wanted)
+        for statement in statements:
+            await connection.execute(statement)
+        await connection.execute(
+            "INSERT INTO plugin_table (plugin_id, name, definition) VALUES ($1, $2, $3::jsonb) "
+            "ON CONFLICT (plugin_id, name) DO UPDATE SET definition = excluded.definition",
+            plugin_id,
+            name,
+            msgspec.json.encode(wanted).decode(),
+        )
+
+
+async def purge(connection: asyncpg.Connection, plugin_id: str, installation_id: str) -> None:
+    """Delete every row of one installation from the plugin's custom tables."""
+    names = await connection.fetch("SELECT name FROM plugin_table WHERE plugin_id = $1 ORDER BY name", plugin_id)
+    for row in names:
+        await connection.execute(
+            f"DELETE FROM {physical_name(plugin_id, row['name'])} WHERE installation_id = $1",  # noqa: S608
+            installation_id,
+        )
+
+
+class CustomTable:
+    """One custom table as one installation sees it."""
+
+    def __init__(self, plugin_id: str, name: str, definition: TableDefinition, installation_id: str) -> None:
+        self._table = physical_name(plugin_id, name)
+        self._definition = definition
+        self._installation_id = installation_id
+        self._returned = ", ".join(f'"{column}"' for column in ("id", "created_at", *definition.columns))
+
+    async def find(
+        self, connection: asyncpg.Connection, where: Any, sort: list[str], limit: int
+    ) -> list[dict[str, Any]]:
+        """Rows that match, ordered by ``sort`` (``-column`` descends), at most ``limit`` (1 to 1,000)."""
+        if not 1 <= limit <= MAX_ROWS:
+            raise ApiRefusal("invalid_limit", f"limit is 1 to {MAX_ROWS}")
+        scope, parameters = self._scope(where)
+        order = ", ".join([*(self._order(term) for term in sort), "id"])
+        sql = f"SELECT {self._returned} FROM {self._table} WHERE {scope} ORDER BY {order} LIMIT {limit}"  # noqa: S608
+        return [self._row(row) for row in await _checked(connection.fetch(sql, *parameters.values))]
+
+    async def create(self, connection: asyncpg.Connection, values: dict[str, Any]) -> dict[str, Any]:
+        """Insert one row and return it. Raises ApiRefusal ``unique_violation`` or ``missing_value``."""
+        parameters = Parameters()
+        columns = {"installation_id": parameters.add(self._installation_id), **self._assign(values, parameters)}
+        sql = (
+            f"INSERT INTO {self._table} ({_names(columns)}) VALUES ({', '.join(columns.values())}) "  # noqa: S608
+            f"RETURNING {self._returned}"
+        )
+        return self._row(await self._one(connection, sql, parameters))
+
+    async def update(
+        self, connection: asyncpg.Connection, where: Any, values: dict[str, Any], increment: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Change the rows that match, and return them as they are now. The match and the change are one statement."""
+        scope, parameters = self._scope(where)
+        changes = [f'"{name}" = {place}' for name, place in self._assign(values, parameters).items()]
+        changes += [f'"{name}" = "{name}" + {place}' for name, place in self._increments(increment, parameters).items()]
+        if not changes:
+            raise ApiRefusal("invalid_value", "update needs values or increment")
+        sql = f"UPDATE {self._table} SET {', '.join(changes)} WHERE {scope} RETURNING {self._returned}"  # noqa: S608
+        return [self._row(row) for row in await _checked(connection.fetch(sql, *parameters.values))]
+
+    async def upsert(
+        self, connection: asyncpg.Connection, key: dict[str, Any], values: dict[str, Any], increment: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Insert the row of ``key``, or change it; an increment starts from the column's default."""
+        if set(key) not in [set(columns) for columns in self._definition.unique]:
+            raise ApiRefusal("invalid_key", f"upsert needs the columns of one unique constraint, not {sorted(key)}")
+        parameters = Parameters()
+        columns = {"installation_id": parameters.add(self._installation_id), **self._assign(key, parameters)}
+        changes = self._assign(values, parameters)
+        steps = self._increments(increment, parameters)
+        columns |= changes
+        for name, step in increment.items():
+            column = self._definition.columns[name]
+            first = to_sql(name, column.type, column.default or 0) + to_sql(name, column.type, step)
+            columns[name] = parameters.add(first)
+        updates = [f'"{name}" = {place}' for name, place in changes.items()]
+        updates += [f'"{name}" = known."{name}" + {place}' for name, place in steps.items()]
+        updates = updates or [f'"{name}" = excluded."{name}"' for name in key]
+        sql = (
+            f"INSERT INTO {self._table} AS known ({_names(columns)}) VALUES ({', '.join(columns.values())}) "  # noqa: S608
+            f"ON CONFLICT (installation_id, {_names(key)}) DO UPDATE SET {', '.join(updates)} "
+            f"RETURNING {self._returned}"
+        )
+        return self._row(await self._one(connection, sql, parameters))
+
+    async def delete(self, connection: asyncpg.Connection, where: Any) -> int:
+        """Delete the rows that match; how many there were."""
+        scope, parameters = self._scope(where)
+        sql = f"DELETE FROM {self._table} WHERE {scope}"  # noqa: S608
+        status = await _checked(connection.execute(sql, *parameters.values))
+        return int(status.rpartition(" ")[2])
+
+    async def aggregate(
+        self, connection: asyncpg.Connection, where: Any, group_by: list[str], functions: dict[str, list[str]]
+    ) -> list[dict[str, Any]]:
+        """Groups with their ``count`` and, for each asked function and column, ``<function>_<column>``."""
+        scope, parameters = self._scope(where)
+        for column in group_by:
+            self._definition.type_of(column)
+        selected = [*(f'"{column}"' for column in group_by), 'count(*) AS "count"']
+        for function, columns in functions.items():
+            if function not in _AGGREGATES:
+                raise ApiRefusal("invalid_aggregate", f"{function!r} is none of {', '.join(_AGGREGATES)}")
+            selected += [f'{function}("{column}") AS "{function}_{column}"' for column in map(self._numeric, columns)]
+        grouping = f" GROUP BY {_names(group_by)} ORDER BY {_names(group_by)}" if group_by else ""
+        sql = f"SELECT {', '.join(selected)} FROM {self._table} WHERE {scope}{grouping} LIMIT {MAX_ROWS}"  # noqa: S608
+        return [self._row(row) for row in await _checked(connection.fetch(sql, *parameters.values))]
+
+    def _scope(self, where: Any) -> tuple[str, Parameters]:
+        parameters = Parameters()
+        own = f"installation_id = {parameters.add(self._installation_id)}"
+        return f"{own} AND {condition(self._definition, where or {}, parameters)}", parameters
+
+    def _assign(self, values: dict[str, Any], parameters: Parameters) -> dict[str, str]:
+        places: dict[str, str] = {}
+        for name, value in values.items():
+            if name not in self._definition.columns:
+                raise ApiRefusal(
+                    "unknown_column", f"{name!r} cannot be set; columns are {list(self._definition.columns)}"
+                )
+            places[name] = parameters.add(to_sql(name, self._definition.columns[name].type, value))
+        return places
+
+    def _increments(self, increment: dict[str, Any], parameters: Parameters) -> dict[str, str]:
+        for name, step in increment.items():
+            self._numeric(name)
+            if step is None:
+                raise ApiRefusal("invalid_value", f"{name}: an increment is a number")
+        return self._assign(increment, parameters)
+
+    def _numeric(self, column: str) -> str:
+        if self._definition.type_of(column) not in ("integer", "decimal"):
+            raise ApiRefusal("invalid_value", f"{column}: only integer and decimal columns can be added up")
+        return column
+
+    def _order(self, term: str) -> str:
+        column = term.removeprefix("-")
+        self._definition.type_of(column)
+        return f'"{column}"{" DESC" if term.startswith("-") else ""}'
+
+    def _row(self, row: asyncpg.Record) -> dict[str, Any]:
+        kinds = self._definition.columns
+        return {
+            name: json.loads(value)
+            if value is not None and name in kinds and kinds[name].type == "json"
+            else from_sql(value)
+            for name, value in row.items()
+        }
+
+    @staticmethod
+    async def _one(connection: asyncpg.Connection, sql: str, parameters: Parameters) -> asyncpg.Record:
+        return await _checked(connection.fetchrow(sql, *parameters.values))
+
+
+async def _checked(statement: Any) -> Any:
+    """Turn what the data itself is refused for into an answer to the plugin."""
+    try:
+        return await statement
+    except asyncpg.UniqueViolationError as error:
+        raise ApiRefusal("unique_violation", error.detail or "a row with these values exists") from error
+    except asyncpg.NotNullViolationError as error:
+        raise ApiRefusal("missing_value", f"{error.column_name}: needs a value") from error
+    except (asyncpg.DataError, ValueError) as error:  # the server's refusal, or the driver's before it is asked
+        raise ApiRefusal("invalid_value", str(error)) from error
+
+
+def _names(columns: Any) -> str:
+    return ", ".join(f'"{name}"' for name in columns)

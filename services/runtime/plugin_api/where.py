@@ -1,0 +1,67 @@
+"""Filters as SQL conditions: values are always parameters, columns always come from the table's definition."""
+
+from typing import Any
+
+from services.runtime.plugin_api.definition import TableDefinition
+from services.runtime.plugin_api.errors import ApiRefusal
+from services.runtime.plugin_api.values import to_sql
+
+MAX_DEPTH = 8
+MAX_PARAMETERS = 1_000
+
+_COMPARISONS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+
+
+class Parameters:
+    """The parameters of one statement, in the order of their ``$n``."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+
+    def add(self, value: Any) -> str:
+        if len(self.values) >= MAX_PARAMETERS:
+            raise ApiRefusal("invalid_filter", f"a statement takes at most {MAX_PARAMETERS} values")
+        self.values.append(value)
+        return f"${len(self.values)}"
+
+
+def condition(definition: TableDefinition, where: Any, parameters: Parameters, depth: int = 0) -> str:
+    """``{"field": value}``, ``{"field": {"gte": value}}``, ``{"and": [...]}``, ``{"or": [...]}`` as SQL.
+
+    Several entries must all hold; an empty filter holds always. Raises ApiRefusal.
+    """
+    if not isinstance(where, dict) or depth > MAX_DEPTH:
+        raise ApiRefusal("invalid_filter", f"a filter is a mapping of fields, nested at most {MAX_DEPTH} deep")
+    parts: list[str] = []
+    for field, wanted in where.items():
+        if field in ("and", "or"):
+            if not isinstance(wanted, list) or not wanted:
+                raise ApiRefusal("invalid_filter", f"{field!r} takes a list of filters")
+            inner = [condition(definition, part, parameters, depth + 1) for part in wanted]
+            parts.append("(" + f" {field.upper()} ".join(inner) + ")")
+        else:
+            operations = wanted if isinstance(wanted, dict) and wanted else {"eq": wanted}
+            parts += [_compare(definition, field, name, value, parameters) for name, value in operations.items()]
+    return "(" + " AND ".join(parts) + ")" if parts else "TRUE"
+
+
+def _compare(definition: TableDefinition, field: Any, name: Any, value: Any, parameters: Parameters) -> str:
+    kind = definition.type_of(field)
+    column = f'"{field}"'
+    if name == "eq" and value is None:
+        return f"{column} IS NULL"
+    if name == "eq":
+        return f"{column} = {parameters.add(to_sql(field, kind, value))}"
+    if name == "ne":
+        return f"{column} IS DISTINCT FROM {parameters.add(to_sql(field, kind, value))}"
+    if name in _COMPARISONS and value is not None and kind != "json":
+        return f"{column} {_COMPARISONS[name]} {parameters.add(to_sql(field, kind, value))}"
+    if name == "in" and isinstance(value, list):
+        return f"{column} = ANY({parameters.add([to_sql(field, kind, item) for item in value])})"
+    if name == "contains" and kind == "text" and value is not None:
+        return f"strpos(lower({column}), lower({parameters.add(to_sql(field, kind, value))})) > 0"
+    raise ApiRefusal(
+        "invalid_filter",
+        f"{field}: {name!r} with {value!r:.80} is no comparison of a {kind} column "
+        "(eq, ne, lt, lte, gt, gte, in [list], contains on text)",
+    )

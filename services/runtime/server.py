@@ -1,0 +1,168 @@
+"""The gRPC adapter of the runtime: protobuf comes in and goes out here, and nowhere else in this service."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+import grpc.aio
+import msgspec
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from proto import runtime_pb2 as pb
+from proto import runtime_pb2_grpc as pb_grpc
+from services.common.directory import Directory, Installation, decode_installation
+from services.common.runtime_client import MAX_MESSAGE_BYTES, LifecycleHook, PluginFailed
+from services.runtime.invocation import Invocation
+from services.runtime.invoker import Invoker
+from services.runtime.reporting import Reporter
+from services.runtime.sandbox import RouteRequest, read_route_result, route_payload
+
+log = structlog.get_logger(__name__)
+
+SERVICE = pb.DESCRIPTOR.services_by_name["PluginRuntime"].full_name
+CATCH_UP_SECONDS = 2.0
+STOP_GRACE_SECONDS = 3.0
+
+REQUESTS = "urn:outlet:requests"
+OPERATIONS = "urn:outlet:operations"
+
+Context = grpc.aio.ServicerContext
+
+
+class PluginRuntime(pb_grpc.PluginRuntimeServicer):
+    """Runs routes and lifecycle hooks for the gateway and the registry."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        invoker: Invoker,
+        reporter: Reporter,
+        *,
+        route_deadline: float,
+        lifecycle_deadline: float,
+    ) -> None:
+        self._directory = directory
+        self._invoker = invoker
+        self._reporter = reporter
+        self._route_deadline = route_deadline
+        self._lifecycle_deadline = lifecycle_deadline
+
+    async def CallRoute(self, request: pb.CallRouteRequest, context: Context) -> pb.CallRouteResponse:  # noqa: N802
+        installation = await self._installation(request, context)
+        target = f"{request.method} {request.path}"
+        invocation = Invocation(
+            installation=installation,
+            kind="route",
+            target=target,
+            source=REQUESTS,
+            id=request.call_id,
+            store=request.caller.store_id or installation.store_id,
+            payload=route_payload(_route_request(request)),
+            deadline=self._route_deadline,
+        )
+        self._reporter.route_called(installation)
+        try:
+            result = read_route_result(await self._invoker.run(invocation))
+        except PluginFailed as failure:
+            self._reporter.failed(installation, target, failure)
+            return pb.CallRouteResponse(failure=_failure(failure))
+        headers = [pb.Header(name=name, value=value) for name, value in result.headers]
+        return pb.CallRouteResponse(reply=pb.RouteReply(status=result.status, headers=headers, body=result.body))
+
+    async def RunLifecycleHook(  # noqa: N802
+        self, request: pb.RunLifecycleHookRequest, context: Context
+    ) -> pb.RunLifecycleHookResponse:
+        try:
+            installation = decode_installation(request.installation)
+            hook = LifecycleHook[pb.LifecycleHook.Name(request.hook).removeprefix("LIFECYCLE_HOOK_")]
+        except (msgspec.DecodeError, KeyError, ValueError) as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the request cannot be read: {error}")
+        invocation = Invocation(
+            installation=installation,
+            kind="lifecycle",
+            target=hook.value,
+            source=OPERATIONS,
+            id=request.operation_id,
+            store=installation.store_id,
+            payload=b"",
+            deadline=self._lifecycle_deadline,
+        )
+        try:
+            config = await self._invoker.run(invocation)
+        except PluginFailed as failure:
+            if not request.ignore_failure:
+                return pb.RunLifecycleHookResponse(failure=_failure(failure))
+            log.warning("lifecycle hook failed and was overruled", installation=installation.id, code=failure.code)
+            await self._invoker.forget(invocation)
+            return pb.RunLifecycleHookResponse()
+        return pb.RunLifecycleHookResponse(config=config or None)
+
+    async def _installation(self, request: pb.CallRouteRequest, context: Context) -> Installation:
+        """What this worker's own directory says of the installation, at least as new as the caller's."""
+        try:
+            async with asyncio.timeout(CATCH_UP_SECONDS):
+                await self._directory.reached(request.revision)
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "this worker has not caught up with the directory")
+        installation = self._directory.get(request.installation_id)
+        if installation is None or installation.organization_id != request.caller.organization_id:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "the installation does not exist")
+        if installation.status != "active":
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"the installation is {installation.status}")
+        return installation
+
+
+def _route_request(request: pb.CallRouteRequest) -> RouteRequest:
+    return RouteRequest(
+        method=request.method,
+        path=request.path,
+        query=request.query,
+        headers=[(header.name, header.value) for header in request.headers],
+        body=request.body,
+        subject=request.caller.subject,
+        store=request.caller.store_id or None,
+        role=request.caller.role,
+    )
+
+
+def _failure(failure: PluginFailed) -> pb.PluginFailure:
+    return pb.PluginFailure(code=failure.code, message=failure.message, stack=failure.stack)
+
+
+class GrpcServer:
+    """The listening server with health (grpc.health.v1) and reflection."""
+
+    def __init__(self, address: str, runtime: PluginRuntime) -> None:
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.so_reuseport", 0),
+            ]
+        )
+        pb_grpc.add_PluginRuntimeServicer_to_server(runtime, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        self._server.add_insecure_port(address)
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Listen, NOT_SERVING until :meth:`ready`; on exit let running calls end for at most 3 s."""
+        await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._server.start()
+        try:
+            yield
+        finally:
+            await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
+            await self._server.stop(STOP_GRACE_SECONDS)
+
+    async def ready(self) -> None:
+        await self._set(health_pb2.HealthCheckResponse.SERVING)
+
+    async def _set(self, status: "health_pb2.HealthCheckResponse.ServingStatus") -> None:
+        await self._health.set("", status)
+        await self._health.set(SERVICE, status)

@@ -1,0 +1,37 @@
+"""What a worker reads from the environment."""
+
+import os
+import socket
+from pathlib import Path
+
+from pydantic import Field
+
+from services.common.settings import ServiceSettings
+
+
+class RuntimeSettings(ServiceSettings):
+    """Deadlines are seconds of wall time for one call of a plugin."""
+
+    runtime_database_url: str
+    redis_url: str
+    registry_url: str
+    runtime_port: int = 8082
+    runtime_address: str | None = None
+    """The gRPC address announced to callers; without it, host and port."""
+    worker_id: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    zygote_socket: Path | None = None
+    """A zygote that runs already (a sidecar); without it the worker starts its own."""
+    hook_deadline: float = 5.0
+    route_deadline: float = 10.0
+    lifecycle_deadline: float = 30.0
+    guest_concurrency: int = 8
+    """Calls in flight in one sandbox."""
+    database_connections: int = 24
+    records_in_flight: int = 2_000
+    """Records taken from Kafka and not finished yet; more are not fetched."""
+    drain_seconds: float = 10.0
+    """How long a stop, or partitions that move away, wait for calls that run."""
+
+    @property
+    def address(self) -> str:
+        return self.runtime_address or f"{self.host}:{self.runtime_port}"
