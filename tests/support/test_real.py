@@ -30,8 +30,10 @@ class Provider:
             if part is self._broken:
                 raise RuntimeError(f"{part} did not start")
             self.started.append(part)
-            yield dict.fromkeys(VARIABLES[part], f"{part}.container")
-            self.stopped.append(part)
+            try:
+                yield dict.fromkeys(VARIABLES[part], f"{part}.container")
+            finally:
+                self.stopped.append(part)
 
         return opened
 
@@ -62,7 +64,7 @@ async def test_a_part_that_does_not_start_is_an_error_and_stops_the_others(tmp_p
     with pytest.raises(RuntimeError, match="redis did not start"):
         async with open_parts(CONTAINERS, tmp_path, environment={}, openers=provider.openers()):
             pass
-    assert provider.stopped == provider.started[::-1]
+    assert provider.stopped == provider.started[::-1] == [RealPart.POSTGRES, RealPart.KAFKA]
 
 
 def test_every_source_that_starts_parts_can_start_each() -> None:
