@@ -1,0 +1,101 @@
+"""``POST /api/events``: events of a POS that does not speak Kafka itself. Acknowledged once the broker has them."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse
+
+from services.common.auth import USES, Caller, require
+from services.common.errors import OutletError, Unavailable
+from services.gateway.admission import Record, admit
+from services.gateway.bodies import read_body
+from services.gateway.envelope import (
+    BATCH,
+    STRUCTURED,
+    Envelope,
+    UnsupportedMediaType,
+    media_type,
+    read_batch,
+    read_binary,
+    read_structured,
+)
+
+PUBLISH_SECONDS = 10.0
+
+log = structlog.get_logger(__name__)
+router = APIRouter()
+
+
+class Publisher:
+    """Hands records to the broker and waits until all of its replicas have them."""
+
+    def __init__(self, producer: AIOKafkaProducer, deadline: float = PUBLISH_SECONDS) -> None:
+        self._producer = producer
+        self._deadline = deadline
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        """Raises Unavailable (``broker_unavailable``) after ``deadline`` seconds at the latest."""
+        try:
+            async with asyncio.timeout(self._deadline):
+                await asyncio.gather(*[await self._send(record) for record in records])
+        except (KafkaError, TimeoutError) as error:
+            log.warning("events not acknowledged by the broker", events=len(records), error=repr(error))
+            raise Unavailable(
+                "The broker did not acknowledge the events.",
+                code="broker_unavailable",
+                remedy="Send the same events again with the same ids: an event that did arrive has its effect once.",
+            ) from error
+
+    async def _send(self, record: Record) -> "asyncio.Future[object]":
+        sent: asyncio.Future[object] = await self._producer.send(
+            record.topic, value=record.value, key=record.key, headers=record.headers
+        )
+        return sent
+
+
+@router.post("/api/events", status_code=202)
+async def ingest(request: Request, caller: Annotated[Caller, Depends(require(USES))]) -> JSONResponse:
+    """Take one CloudEvent (structured or binary) or a batch; all of a batch or nothing."""
+    publisher: Publisher = request.app.state.publisher
+    kind = media_type(request.headers.get("Content-Type", ""))
+    body = await read_body(request)
+    if kind == BATCH:
+        records = _admit_all(read_batch(body), caller)
+        await publisher.publish(records)
+        return JSONResponse({"ids": [record.event_id for record in records]}, status_code=202)
+    record = admit(_read_one(kind, request, body), caller)
+    await publisher.publish([record])
+    return JSONResponse({"id": record.event_id}, status_code=202)
+
+
+def _read_one(kind: str, request: Request, body: bytes) -> Envelope:
+    if kind == STRUCTURED:
+        return read_structured(body)
+    if kind.startswith("application/cloudevents"):
+        raise UnsupportedMediaType(f"Events in the format {kind!r} cannot be read.")
+    return read_binary(request.headers.items(), body)
+
+
+def _admit_all(events: Sequence[bytes], caller: Caller) -> list[Record]:
+    """Every event or none: the first failure is raised, and tells of the others."""
+    records: list[Record] = []
+    failures: list[tuple[int, OutletError]] = []
+    for index, event in enumerate(events):
+        try:
+            records.append(admit(read_structured(event), caller))
+        except OutletError as error:
+            failures.append((index, error))
+    if failures:
+        first = failures[0][1]
+        first.members["errors"] = [
+            {"index": index, "code": error.problem_code, "detail": error.detail, **error.members}
+            for index, error in failures
+        ]
+        first.detail = f"Event {failures[0][0]} of the batch: {first.detail}"
+        raise first
+    return records

@@ -1,0 +1,10 @@
+"""``python -m services.ui_components``: what belongs on a screen of the POS."""
+
+from services.common.http import serve
+from services.common.settings import IdentitySettings
+from services.ui_components.app import build_app
+from services.ui_components.settings import UiComponentsSettings
+
+if __name__ == "__main__":
+    settings = UiComponentsSettings()
+    serve(build_app(settings, IdentitySettings()), "ui_components", settings, settings.ui_components_port)
