@@ -13,8 +13,7 @@ import pytest
 import redis.asyncio
 
 from deploy.local import Postgres, Redis
-from deploy.local.ports import accepts, free_ports
-from deploy.local.programs import find
+from deploy.local.ports import accepts
 from outlet.local.errors import PlatformError
 
 pytestmark = pytest.mark.real
@@ -136,16 +135,3 @@ async def test_up_prints_the_variables_and_stops_at_ctrl_c(programs: None, tmp_p
     os.kill(process.pid, signal.SIGINT)
     assert await asyncio.wait_for(process.wait(), 20) == 0
     await asyncio.to_thread(wait_until_gone, processes)
-
-
-def test_a_missing_program_names_the_package_to_install() -> None:
-    with pytest.raises(PlatformError, match="no-such-server is not on this machine") as refused:
-        find("no-such-server", package="some-package")
-    assert refused.value.remedy == "Install the package some-package."
-
-
-def test_free_ports_are_different_and_below_the_ephemeral_range() -> None:
-    ports = free_ports(50)
-    assert len(set(ports)) == 50
-    ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    assert max(ports) < ephemeral
