@@ -1,0 +1,34 @@
+"""Write plugins for Outlet.
+
+from outlet import Api, Event, Plugin
+
+plugin = Plugin()
+
+@plugin.hook("sale.created")
+async def greet(api: Api, event: Event) -> None:
+    api.log("info", f"sale {event.data['id']}")
+"""
+
+from outlet import _columns as column
+from outlet._api import Api, Transport
+from outlet._errors import ApiError, DeclarationError, Problem
+from outlet._events import Event
+from outlet._plugin import Component, Plugin
+from outlet._requests import Caller, Request, Response
+from outlet._tables import Table
+
+__all__ = [
+    "Api",
+    "ApiError",
+    "Caller",
+    "Component",
+    "DeclarationError",
+    "Event",
+    "Plugin",
+    "Problem",
+    "Request",
+    "Response",
+    "Table",
+    "Transport",
+    "column",
+]

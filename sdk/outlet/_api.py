@@ -1,0 +1,83 @@
+"""The Plugin API as handlers see it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+from outlet import _columns
+from outlet._tables import Table
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class Transport(Protocol):
+    """What carries API calls: to the platform, or to a stand-in in an author's tests."""
+
+    async def call(self, method: str, arguments: dict[str, Any]) -> Any:
+        """Do one call and return its answer. Raises :class:`outlet.ApiError`."""
+
+    def notify(self, method: str, arguments: dict[str, Any]) -> None:
+        """Send one call that nobody waits for."""
+
+
+class Api:
+    """The platform, for one call of a handler.
+
+    What a handler does through it is one transaction: kept when the handler returns, undone when it raises. Await
+    every call; one that is still running when the handler returns is undone, and so is everything else.
+
+    ``organization`` is the organization's id; ``store`` is the store's when the plugin is installed in one store only.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        organization: str = "",
+        store: str | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.organization = organization
+        self.store = store
+        self._transport = transport
+        self._config = dict(config or {})
+
+    def get_config(self, key: str, default: Any = None) -> Any:
+        """The value of a setting as it was when this call began; a number with a fraction is a Decimal."""
+        return self._config.get(key, default)
+
+    async def set_config(self, key: str, value: Any) -> None:
+        """Change a setting. In lifecycle hooks only."""
+        await self._transport.call("config.set", {"key": key, "value": value})
+        self._config[key] = value
+
+    def log(self, level: Level, message: str, **meta: Any) -> None:
+        """Write a line to the plugin's log. Does not wait; a line may be lost under load."""
+        self._transport.notify("log", {"level": level, "message": message, "meta": meta})
+
+    async def emit(self, event: str, data: Mapping[str, Any]) -> None:
+        """Publish the event ``<plugin id>/<event>`` when this call is committed. Decimals become text in its JSON."""
+        await self._transport.call("events.emit", {"event": event, "data": dict(data)})
+
+    async def create_table(
+        self,
+        name: str,
+        columns: Mapping[str, _columns.Column],
+        *,
+        unique: Sequence[Sequence[str]] = (),
+        indexes: Sequence[Sequence[str]] = (),
+    ) -> Table:
+        """Make a custom table, or add the columns and indexes that it lacks. In lifecycle hooks only."""
+        definition = {
+            "columns": {
+                column: {"type": made.type, "nullable": made.nullable, "default": made.default}
+                for column, made in columns.items()
+            },
+            "unique": [list(names) for names in unique],
+            "indexes": [list(names) for names in indexes],
+        }
+        await self._transport.call("tables.define", {"name": name, "definition": definition})
+        return self.table(name)
+
+    def table(self, name: str) -> Table:
+        """A table that exists already."""
+        return Table(name, self._transport.call)

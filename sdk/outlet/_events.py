@@ -1,0 +1,22 @@
+"""The event a hook is called with."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened in a store (a CloudEvent).
+
+    ``data`` is the entity: JSON, in which a number with a fraction is a Decimal. ``id`` is unique within ``source``.
+    An event may be delivered more than once; what a hook did through the API still happens once.
+    """
+
+    id: str
+    type: str
+    source: str
+    time: datetime
+    organization: str
+    store: str
+    data: Any

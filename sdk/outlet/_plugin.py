@@ -1,0 +1,192 @@
+"""What a plugin declares, checked where it is declared."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_args
+
+from outlet._errors import DeclarationError
+from outlet.manifest import (
+    EVENT_TYPE,
+    INJECTION_POINTS,
+    ROUTE_PATH,
+    ComponentDeclaration,
+    HookDeclaration,
+    Lifecycle,
+    Method,
+    RouteDeclaration,
+)
+
+Handler = Callable[..., Awaitable[Any]]
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A component at an injection point: its ``title``, and the plugin's ``route`` that its content comes from."""
+
+    title: str
+    route: str | None = None
+
+
+class Plugin:
+    """Collects what a plugin declares. Metadata such as its name and version live in plugin.toml.
+
+    A handler may take fewer parameters than it is offered: ``(api)`` or ``()`` instead of ``(api, event)``.
+    """
+
+    def __init__(self) -> None:
+        self._lifecycle: dict[Lifecycle, Handler] = {}
+        self._hooks: dict[str, Handler] = {}
+        self._routes: dict[tuple[Method, str], Handler] = {}
+        self._components: dict[tuple[str, str], tuple[int, Callable[[], Component]]] = {}
+
+    def on_install(self, handler: Decorated) -> Decorated:
+        """Runs ``async def handler(api)`` once, before the plugin is first activated: make tables, set defaults."""
+        return self._on("onInstall", handler)
+
+    def on_activate(self, handler: Decorated) -> Decorated:
+        """Runs ``async def handler(api)`` each time the plugin is switched on."""
+        return self._on("onActivate", handler)
+
+    def on_deactivate(self, handler: Decorated) -> Decorated:
+        """Runs ``async def handler(api)`` each time the plugin is switched off."""
+        return self._on("onDeactivate", handler)
+
+    def on_uninstall(self, handler: Decorated) -> Decorated:
+        """Runs ``async def handler(api)`` before the platform deletes what the installation stored."""
+        return self._on("onUninstall", handler)
+
+    def hook(self, event: str) -> Callable[[Decorated], Decorated]:
+        """Runs ``async def handler(api, event)`` for each event of a type, such as ``sale.created``."""
+        if not EVENT_TYPE.fullmatch(event):
+            raise DeclarationError(f"hook {event!r}: not an event type such as sale.created or other-plugin/event")
+
+        def declare(handler: Decorated) -> Decorated:
+            _declare(self._hooks, event, _accepting(handler, ("api", "event")), f"hook {event!r}")
+            return handler
+
+        return declare
+
+    def route(self, method: Method, path: str) -> Callable[[Decorated], Decorated]:
+        """Runs ``async def handler(api, request)`` for ``/api/plugins/{pluginId}/api`` + ``path``.
+
+        ``{name}`` in ``path`` matches one segment. The handler returns a Response, or a dict or list as JSON.
+        """
+        if method not in get_args(Method):
+            raise DeclarationError(f"route {method!r} {path!r}: the method is one of {', '.join(get_args(Method))}")
+        if not ROUTE_PATH.fullmatch(path):
+            raise DeclarationError(f"route {method} {path!r}: not a path such as /points/{{customer_id}}")
+
+        def declare(handler: Decorated) -> Decorated:
+            _declare(self._routes, (method, path), _accepting(handler, ("api", "request")), f"route {method} {path}")
+            return handler
+
+        return declare
+
+    def component(self, injection_point: str, *, priority: int = 0) -> Callable[[Decorated], Decorated]:
+        """Offers what ``def function() -> Component`` returns at an injection point; read when the plugin is built.
+
+        A higher ``priority`` comes first. The function's name is the component's.
+        """
+        if injection_point not in INJECTION_POINTS:
+            raise DeclarationError(f"component: {injection_point!r} is none of {', '.join(INJECTION_POINTS)}")
+
+        def declare(function: Decorated) -> Decorated:
+            where = f"component {function.__name__!r} at {injection_point}"
+            if inspect.iscoroutinefunction(function) or inspect.signature(function).parameters:
+                raise DeclarationError(f"{where}: must be a plain function without parameters that returns a Component")
+            _declare(self._components, (injection_point, function.__name__), (priority, function), where)
+            return function
+
+        return declare
+
+    def _on(self, lifecycle: Lifecycle, handler: Decorated) -> Decorated:
+        _declare(self._lifecycle, lifecycle, _accepting(handler, ("api",)), lifecycle)
+        return handler
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a plugin's code declares, in the words of the manifest."""
+
+    lifecycle: tuple[Lifecycle, ...]
+    hooks: tuple[HookDeclaration, ...]
+    routes: tuple[RouteDeclaration, ...]
+
+
+def declared(plugin: Plugin) -> Declared:
+    """Read a plugin's hooks and routes."""
+    return Declared(
+        lifecycle=tuple(plugin._lifecycle),
+        hooks=tuple(HookDeclaration(event=event) for event in plugin._hooks),
+        routes=tuple(RouteDeclaration(method=method, path=path) for method, path in plugin._routes),
+    )
+
+
+def declared_components(plugin: Plugin) -> tuple[ComponentDeclaration, ...]:
+    """Evaluate a plugin's component functions. Raises :class:`DeclarationError`."""
+    made: list[ComponentDeclaration] = []
+    for (point, name), (priority, function) in plugin._components.items():
+        component = function()
+        if not isinstance(component, Component):
+            raise DeclarationError(f"component {name!r} at {point}: returned {component!r}, not a Component")
+        if component.route is not None and ("GET", component.route) not in plugin._routes:
+            raise DeclarationError(f"component {name!r} at {point}: the plugin has no route GET {component.route}")
+        made.append(
+            ComponentDeclaration(
+                injection_point=point, name=name, title=component.title, priority=priority, route=component.route
+            )
+        )
+    return tuple(made)
+
+
+def lifecycle_handlers(plugin: Plugin) -> dict[str, Handler]:
+    """The handlers by lifecycle hook; each takes ``(api)``."""
+    return {**plugin._lifecycle}
+
+
+def hook_handlers(plugin: Plugin) -> dict[str, Handler]:
+    """The handlers by event type; each takes ``(api, event)``."""
+    return plugin._hooks
+
+
+def route_handlers(plugin: Plugin) -> dict[tuple[Method, str], Handler]:
+    """The handlers by method and path; each takes ``(api, request)``."""
+    return plugin._routes
+
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+def _declare(known: dict[Key, Value], key: Key, value: Value, name: str) -> None:
+    if key in known:
+        raise DeclarationError(f"{name} is declared twice")
+    known[key] = value
+
+
+def _accepting(handler: Callable[..., Any], offered: tuple[str, ...]) -> Handler:
+    """``handler`` as something that takes all of ``offered``, however few of them it names."""
+    name = getattr(handler, "__qualname__", repr(handler))
+    if not inspect.iscoroutinefunction(handler):
+        raise DeclarationError(f"{name} must be written as async def {name}({', '.join(offered)})")
+    taken = 0
+    for parameter in inspect.signature(handler).parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            return handler
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            # A parameter with a default beyond what is offered is the author's own.
+            if taken < len(offered):
+                taken += 1
+            elif parameter.default is parameter.empty:
+                raise DeclarationError(f"{name} takes more than ({', '.join(offered)})")
+        elif parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
+            raise DeclarationError(f"{name}: {parameter.name!r} is keyword-only and nobody passes it")
+    if taken == len(offered):
+        return handler
+
+    async def call_with_fewer(*arguments: Any) -> Any:
+        return await handler(*arguments[:taken])
+
+    return call_with_fewer
