@@ -1,9 +1,9 @@
 """What a plugin declares, checked where it is declared."""
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
 from outlet._errors import DeclarationError
 from outlet.manifest import (
@@ -29,6 +29,11 @@ class Component:
     route: str | None = None
 
 
+class _Offer(NamedTuple):
+    priority: int
+    function: Callable[[], Component]
+
+
 class Plugin:
     """Collects what a plugin declares. Metadata such as its name and version live in plugin.toml.
 
@@ -39,7 +44,7 @@ class Plugin:
         self._lifecycle: dict[Lifecycle, Handler] = {}
         self._hooks: dict[str, Handler] = {}
         self._routes: dict[tuple[Method, str], Handler] = {}
-        self._components: dict[tuple[str, str], tuple[int, Callable[[], Component]]] = {}
+        self._components: dict[tuple[str, str], _Offer] = {}
 
     def on_install(self, handler: Decorated) -> Decorated:
         """Runs ``async def handler(api)`` once, before the plugin is first activated: make tables, set defaults."""
@@ -96,7 +101,7 @@ class Plugin:
             where = f"component {function.__name__!r} at {injection_point}"
             if inspect.iscoroutinefunction(function) or inspect.signature(function).parameters:
                 raise DeclarationError(f"{where}: must be a plain function without parameters that returns a Component")
-            _declare(self._components, (injection_point, function.__name__), (priority, function), where)
+            _declare(self._components, (injection_point, function.__name__), _Offer(priority, function), where)
             return function
 
         return declare
@@ -141,17 +146,17 @@ def declared_components(plugin: Plugin) -> tuple[ComponentDeclaration, ...]:
     return tuple(made)
 
 
-def lifecycle_handlers(plugin: Plugin) -> dict[str, Handler]:
+def lifecycle_handlers(plugin: Plugin) -> Mapping[Lifecycle, Handler]:
     """The handlers by lifecycle hook; each takes ``(api)``."""
-    return {**plugin._lifecycle}
+    return plugin._lifecycle
 
 
-def hook_handlers(plugin: Plugin) -> dict[str, Handler]:
+def hook_handlers(plugin: Plugin) -> Mapping[str, Handler]:
     """The handlers by event type; each takes ``(api, event)``."""
     return plugin._hooks
 
 
-def route_handlers(plugin: Plugin) -> dict[tuple[Method, str], Handler]:
+def route_handlers(plugin: Plugin) -> Mapping[tuple[Method, str], Handler]:
     """The handlers by method and path; each takes ``(api, request)``."""
     return plugin._routes
 
