@@ -33,10 +33,18 @@ def _net(line: Any, number: int) -> Decimal:
     if line.get("kind", "merchandise") != "merchandise":
         return Decimal(0)
     amount = line.get("netAmount")
-    try:
-        net = Decimal(amount) if isinstance(amount, str) else Decimal("NaN")
-    except InvalidOperation:
-        net = Decimal("NaN")
-    if not net.is_finite():
+    net = _decimal(amount)
+    if net is None:
         raise UnreadableSale(f"{member}.netAmount must be a decimal string, not {amount!r}")
     return net
+
+
+def _decimal(amount: Any) -> Decimal | None:
+    # A float has lost the amount already; a JSON number arrives as int or Decimal.
+    if not isinstance(amount, str | int | Decimal) or isinstance(amount, bool):
+        return None
+    try:
+        value = Decimal(amount)
+    except InvalidOperation:
+        return None
+    return value if value.is_finite() else None

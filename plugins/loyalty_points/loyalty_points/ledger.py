@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from outlet import Api, Problem, column
+from outlet import Api, ApiError, Problem, column
 
 ACCOUNTS = "accounts"
 TRANSACTIONS = "transactions"
@@ -49,7 +49,8 @@ async def post_sale(api: Api, customer: str, points: int, *, sale: str, at: date
 async def redeem(api: Api, customer: str, points: int, *, reference: str | None, at: datetime) -> int:
     """Take points that the account has; returns the new balance.
 
-    Raises :class:`Problem` 409 ``insufficient_points`` when it has fewer.
+    Raises :class:`Problem` 409 ``insufficient_points`` when it has fewer, and 409 ``concurrent_redemption`` when
+    another request has used the reference since :func:`earlier_redemption` was asked.
     """
     # The condition is part of the update: of two tills that redeem at once, the second sees what the first left.
     changed = await api.table(ACCOUNTS).update(
@@ -57,9 +58,15 @@ async def redeem(api: Api, customer: str, points: int, *, reference: str | None,
     )
     if not changed:
         raise Problem(409, "insufficient_points", f"The customer has fewer than {points} points.")
-    await api.table(TRANSACTIONS).create(
-        {"customer_id": customer, "kind": "redeemed", "points": -points, "reference": reference, "at": at}
-    )
+    entry = {"customer_id": customer, "kind": "redeemed", "points": -points, "reference": reference, "at": at}
+    try:
+        await api.table(TRANSACTIONS).create(entry)
+    except ApiError as error:
+        if error.code != "unique_violation":
+            raise
+        raise Problem(
+            409, "concurrent_redemption", "This redemption was just made by another request; repeat it."
+        ) from error
     return int(changed[0]["points"])
 
 

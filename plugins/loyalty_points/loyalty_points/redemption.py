@@ -17,11 +17,8 @@ class Redemption:
 
 
 def read_redemption(request: Request) -> Redemption:
-    """Read ``{"points": n, "reference"?: text}``. Raises :class:`Problem` 400 ``invalid_redemption``."""
-    try:
-        body = request.json()
-    except ValueError:
-        raise _refusal("The body must be JSON.") from None
+    """Read ``{"points": n, "reference"?: text}``. Raises :class:`Problem` 400."""
+    body = request.json()
     if not isinstance(body, dict):
         raise _refusal("The body must be a JSON object.")
     points, reference = body.get("points"), body.get("reference")
