@@ -1,5 +1,6 @@
 """Kafka clients with the platform's guarantees: producers wait for all replicas, topics come from the catalogue."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
@@ -14,6 +15,7 @@ from services.common.topics import CATALOGUE, Topic
 log = structlog.get_logger(__name__)
 
 CONNECT_SECONDS = 60.0
+FLUSH_SECONDS = 1.0
 
 
 @asynccontextmanager
@@ -28,7 +30,17 @@ async def open_producer(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
                 await producer.start()
         yield producer
     finally:
-        await producer.stop()
+        await _stop(producer)
+
+
+async def _stop(producer: AIOKafkaProducer) -> None:
+    """Flush and close. An idempotent producer would wait forever for a broker that is gone, so that wait is bounded."""
+    stopping = asyncio.create_task(producer.stop())
+    done, _ = await asyncio.wait([stopping], timeout=FLUSH_SECONDS)
+    if not done:
+        log.warning("the broker is away: records that nobody waits for are given up")
+        await producer._sender.close()  # aiokafka offers no other way out of stop()
+    await stopping
 
 
 async def ensure_topics(

@@ -164,4 +164,4 @@ def to_response(reply: RouteReply, plugin_id: str) -> Response:
 
 
 def _plugin_failed(detail: str, code: str, plugin_id: str) -> BadGateway:
-    return BadGateway(detail, code=code, source="plugin", pluginId=plugin_id)
+    return BadGateway(detail, source="plugin", pluginId=plugin_id, pluginCode=code)
