@@ -20,11 +20,11 @@ def unprivileged(owned: Path, needed: Iterable[Path]) -> Account | None:
     """Whom to run a program as that refuses root; None when this process is not root and can run it itself.
 
     ``owned`` is the directory the program keeps its data in: once it belongs to a user, that user stays. ``needed`` are
-    the files and directories the program must be able to open.
+    the existing files and directories of others that the program must be able to open.
     """
     if os.geteuid() != 0:
         return None
-    reach = not all(_open_to_all(path) for path in (owned.parent, *needed))
+    reach = not all(_open_to_all(path) for path in needed)
     if owned.exists() and (owner := owned.stat()).st_uid != 0:
         return Account(owner.st_uid, owner.st_gid, reach)
     nobody = pwd.getpwnam("nobody")

@@ -21,6 +21,8 @@ NOTICE = "the embedded broker is for development: in memory, one runtime worker"
 class Broker:
     """One in-memory broker on a loopback port of its own."""
 
+    name = "broker"
+
     def __init__(self) -> None:
         self._cluster: Producer | None = None
         self._bootstrap = ""

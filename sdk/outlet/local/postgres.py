@@ -21,7 +21,7 @@ import psutil
 from outlet.local.account import Account, unprivileged
 from outlet.local.errors import PlatformError, ProcessFailed
 from outlet.local.network import LOOPBACK, exchange, free_port
-from outlet.local.process import Process, run
+from outlet.local.process import STOP_GRACE, Process, run
 
 ROLE = "outlet"
 START_TIMEOUT = 60.0
@@ -35,9 +35,11 @@ UNSAFE: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off"}
 class Postgres:
     """One PostgreSQL server and its data.
 
-    ``directory`` holds the data between runs. ``durable=False`` (for tests) gives up surviving a power failure for speed.
-    ``log`` defaults to ``<directory>/postgres.log``.
+    It keeps its port when started again. ``directory`` holds the data between runs. ``durable=False`` (for tests) gives
+    up surviving a power failure for speed. ``log`` defaults to ``<directory>/postgres.log``.
     """
+
+    name = "postgres"
 
     def __init__(self, directory: Path, *, durable: bool = True, log: Path | None = None) -> None:
         self.directory = directory.absolute()
@@ -67,14 +69,14 @@ class Postgres:
         """Start the server, making its data directory the first time, and wait until it takes connections."""
         binaries = _binaries()
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        account = unprivileged(self._data, (binaries / "postgres",))
+        account = unprivileged(self._data, (self.directory.parent, binaries / "postgres"))
         if account:
             os.chown(self.directory, account.uid, account.gid)
         await asyncio.to_thread(_end_leftovers, self._data)
         if not self._data.exists():
             await _initialise(self._data, binaries, account, sync=self._durable)
         self._password = (self._data / "outlet-password").read_text()
-        self.port = free_port()
+        self.port = self.port or free_port()
         settings = {
             "listen_addresses": LOOPBACK,
             "unix_socket_directories": "",
@@ -85,7 +87,7 @@ class Postgres:
             **({} if self._durable else UNSAFE),
         }
         self._process = Process(
-            "postgres",
+            self.name,
             [str(binaries / "postgres"), "-D", str(self._data), *_flags(settings)],
             log=self._log,
             environment=_environment(),
@@ -99,10 +101,14 @@ class Postgres:
             await self.stop()
             raise
 
-    async def stop(self) -> None:
-        """End the server: connections are closed, data is flushed."""
+    async def stop(self, grace: float = STOP_GRACE) -> None:
+        """End the server: connections are closed, data is flushed; by force after ``grace`` seconds."""
         if self._process:
-            await self._process.stop(request=signal.SIGINT)
+            await self._process.stop(grace, signal.SIGINT)
+
+    async def wait(self) -> int:
+        """Wait until the server has ended; returns its exit status."""
+        return await self.process.wait()
 
     async def create_database(self, name: str) -> None:
         """Create an empty database owned by the services' role, unless it is there already."""

@@ -10,13 +10,18 @@ from pathlib import Path
 
 from outlet.local.errors import PlatformError
 from outlet.local.network import LOOPBACK, exchange, free_port
-from outlet.local.process import Process
+from outlet.local.process import STOP_GRACE, Process
 
 START_TIMEOUT = 15.0
 
 
 class Valkey:
-    """One Valkey server. ``directory`` is its working directory; ``log`` defaults to ``<directory>/valkey.log``."""
+    """One Valkey server; it keeps its port and password when started again.
+
+    ``directory`` is its working directory; ``log`` defaults to ``<directory>/valkey.log``.
+    """
+
+    name = "valkey"
 
     def __init__(self, directory: Path, *, log: Path | None = None) -> None:
         self.directory = directory.absolute()
@@ -44,8 +49,8 @@ class Valkey:
     async def start(self) -> None:
         """Start the server and wait until it answers."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.port = free_port()
-        self._password = secrets.token_urlsafe(24)
+        self.port = self.port or free_port()
+        self._password = self._password or secrets.token_urlsafe(24)
         settings = [
             f"bind {LOOPBACK}",
             f"port {self.port}",
@@ -56,7 +61,7 @@ class Valkey:
         environment = {"PATH": os.defpath, "LC_ALL": "C"}
         # The settings go through standard input: arguments, and the password among them, could be read by every user.
         self._process = Process(
-            "valkey", [_binary(), "-"], log=self._log, environment=environment, directory=self.directory
+            self.name, [_binary(), "-"], log=self._log, environment=environment, directory=self.directory
         )
         try:
             await self._process.start("\n".join(settings).encode())
@@ -65,10 +70,14 @@ class Valkey:
             await self.stop()
             raise
 
-    async def stop(self) -> None:
-        """End the server; what it held is gone."""
+    async def stop(self, grace: float = STOP_GRACE) -> None:
+        """End the server, by force after ``grace`` seconds; what it held is gone."""
         if self._process:
-            await self._process.stop()
+            await self._process.stop(grace)
+
+    async def wait(self) -> int:
+        """Wait until the server has ended; returns its exit status."""
+        return await self.process.wait()
 
     async def _answers(self) -> bool:
         return (await exchange(self.port, f"AUTH {self._password}\r\n".encode())).startswith(b"+OK")

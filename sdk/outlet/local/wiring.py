@@ -1,0 +1,95 @@
+"""Which service listens where, and what each is told through its environment."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from outlet.local.backing import DATABASES, KAFKA, REDIS, Backing
+from outlet.local.errors import PlatformError
+from outlet.local.issuer import AUDIENCE, NAME, Issuer
+from outlet.local.network import LOOPBACK, free_ports, is_free
+
+PORT_VARIABLES = {
+    "gateway": "OUTLET_PORT",
+    "registry": "OUTLET_REGISTRY_PORT",
+    "runtime": "OUTLET_RUNTIME_PORT",
+    "ui_components": "OUTLET_UI_COMPONENTS_PORT",
+}
+
+
+@dataclass(frozen=True)
+class Ports:
+    """TCP ports on loopback; one per runtime worker."""
+
+    gateway: int
+    registry: int
+    ui_components: int
+    runtime: tuple[int, ...]
+
+    @classmethod
+    def choose(cls, gateway: int | None, workers: int, environ: Mapping[str, str]) -> "Ports":
+        """Free ports, except where ``gateway`` or the environment asks for a certain one. Raises PlatformError."""
+        free = iter(free_ports(3 + workers))
+
+        def asked(service: str) -> int:
+            text = environ.get(PORT_VARIABLES[service])
+            return _number(PORT_VARIABLES[service], text) if text else next(free)
+
+        return cls(
+            gateway=next(free) if gateway is None else gateway,
+            registry=asked("registry"),
+            ui_components=asked("ui_components"),
+            runtime=(asked("runtime"), *(next(free) for _ in range(workers - 1))),
+        )
+
+    def of(self, service: str) -> tuple[int, ...]:
+        """The ports of a service, one per process."""
+        ports = getattr(self, service)
+        return ports if isinstance(ports, tuple) else (ports,)
+
+    def check(self) -> None:
+        """Raise PlatformError if another program listens on one of the ports."""
+        for service, variable in PORT_VARIABLES.items():
+            for port in self.of(service):
+                if not is_free(port):
+                    raise PlatformError(
+                        f"port {port}, for the {service} service, is taken by another program",
+                        f"Stop that program, or choose another port with {variable}.",
+                    )
+
+
+def url(port: int) -> str:
+    """The base URL of an HTTP service on loopback."""
+    return f"http://{LOOPBACK}:{port}"
+
+
+def environments(
+    service: str, ports: Ports, backing: Backing, issuer: Issuer, environ: Mapping[str, str]
+) -> Iterator[dict[str, str]]:
+    """The environment of each process of a service.
+
+    It is ``environ`` with what the platform decides in its place. A database is told only to the service that owns it.
+    """
+    decided = {
+        "OUTLET_ENVIRONMENT": "development",
+        "OUTLET_HOST": LOOPBACK,
+        KAFKA: backing.bootstrap,
+        REDIS: backing.redis_url,
+        "OUTLET_KAFKA_CREATE_TOPICS": "false" if backing.embedded_broker else "true",
+        "OUTLET_JWKS": str(issuer.jwks_path),
+        "OUTLET_JWT_ISSUER": NAME,
+        "OUTLET_JWT_AUDIENCE": AUDIENCE,
+        "OUTLET_REGISTRY_URL": url(ports.registry),
+        "OUTLET_UI_COMPONENTS_URL": url(ports.ui_components),
+        "PYTHONUNBUFFERED": "1",
+    }
+    inherited = {name: value for name, value in environ.items() if name not in DATABASES.values()}
+    if service in DATABASES:
+        decided[DATABASES[service]] = backing.database_urls[service]
+    for port in ports.of(service):
+        yield {"OUTLET_LOG_FORMAT": "console", **inherited, **decided, PORT_VARIABLES[service]: str(port)}
+
+
+def _number(variable: str, text: str) -> int:
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise PlatformError(f"{variable} is not a port number: {text!r}")
+    return int(text)
