@@ -19,7 +19,7 @@ from outlet.local.errors import PlatformError
 
 NAME = "outlet-development"
 AUDIENCE = "outlet"
-ALGORITHM = "EdDSA"
+ALGORITHM = "Ed25519"  # the fully specified name (RFC 9864); EdDSA is deprecated
 Role = Literal["owner", "admin", "manager", "cashier", "publisher"]
 ROLES: tuple[str, ...] = get_args(Role)
 LIFETIME = timedelta(hours=1)
