@@ -1,0 +1,102 @@
+"""The registry, wired: the only place that opens connections and knows who needs what."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from outlet.package import MAX_BYTES
+from services.common.auth import TokenVerifier
+from services.common.database import migrate
+from services.common.errors import Unavailable
+from services.common.http import create_app
+from services.common.kafka import ensure_topics, open_producer
+from services.common.outbox import OutboxRelay
+from services.common.runtime_client import RuntimeClient
+from services.registry.catalogue import endpoints as catalogue
+from services.registry.catalogue.service import CatalogueService
+from services.registry.database import Transaction, open_engine, transactions
+from services.registry.installations import endpoints as installations
+from services.registry.installations.operations import Operations
+from services.registry.installations.queries import InstallationQueries
+from services.registry.installations.service import InstallationService
+from services.registry.reconciliation import reconcile
+from services.registry.reports.consumer import ReportConsumer
+from services.registry.settings import RegistrySettings
+from services.registry.workers import LiveWorkers, open_redis
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def create_registry(settings: RegistrySettings) -> FastAPI:
+    """The registry's HTTP application; everything it needs is opened when it starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as opened:
+            await _start(app, settings, opened)
+            yield
+
+    app = create_app("Outlet registry", lifespan, body_limit=MAX_BYTES)
+    app.include_router(catalogue.router)  # before the installations: "marketplace" is no installation's id
+    app.include_router(catalogue.internal)
+    app.include_router(installations.router)
+    return app
+
+
+async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStack) -> None:
+    dsn, bootstrap = settings.registry_database_url, settings.kafka_bootstrap
+    await migrate(dsn, MIGRATIONS)
+    if settings.kafka_create_topics:
+        await ensure_topics(bootstrap, partitions=settings.kafka_partitions, replication=settings.kafka_replication)
+    engine = await opened.enter_async_context(open_engine(dsn, settings.database_connections))
+    transaction = transactions(engine)
+    pool = await opened.enter_async_context(asyncpg.create_pool(dsn, min_size=1, max_size=2))
+    producer = await opened.enter_async_context(open_producer(bootstrap))
+    redis = open_redis(settings.redis_url)
+    opened.push_async_callback(redis.aclose)
+    workers = LiveWorkers(redis)
+    runtime = RuntimeClient(workers)
+    opened.push_async_callback(runtime.close)
+    relay = OutboxRelay(pool, producer)
+    await reconcile(bootstrap, transaction, relay)
+
+    operations = Operations(transaction, runtime, relay.wake, deadline=settings.lifecycle_deadline)
+    app.state.verifier = TokenVerifier(settings)
+    app.state.catalogue = CatalogueService(transaction)
+    app.state.installations = InstallationService(transaction, operations)
+    app.state.installation_queries = InstallationQueries(transaction, workers)
+    background = [
+        _background(opened, relay.run()),
+        _background(opened, ReportConsumer(bootstrap, transaction).run()),
+    ]
+    app.state.readiness = {
+        "database": lambda: _answers(transaction),
+        "background": lambda: not any(task.done() for task in background),
+    }
+
+
+def _background(opened: AsyncExitStack, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Run ``work`` until the service stops."""
+    task = asyncio.create_task(work)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    opened.push_async_callback(end)
+    return task
+
+
+async def _answers(transaction: Transaction) -> bool:
+    try:
+        async with transaction() as session:
+            await session.execute(text("SELECT 1"))
+    except Unavailable:
+        return False
+    return True

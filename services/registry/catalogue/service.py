@@ -1,0 +1,124 @@
+"""Publishing plugin versions, and finding them."""
+
+import json
+from dataclasses import replace
+
+import anyio.to_thread
+import structlog
+
+from outlet.manifest import Manifest, encode
+from outlet.package import Package, PackageError, open_package
+from services.common.auth import Caller
+from services.common.errors import Conflict, Forbidden, NotFound, Unprocessable
+from services.registry.catalogue.repository import CatalogueFilter, CatalogueRepository
+from services.registry.catalogue.schemas import CatalogueEntry, PublishedVersion
+from services.registry.catalogue.versions import check_range, later, precedence
+from services.registry.configuration import InvalidSettingsSchema, check_settings_schema
+from services.registry.database import Transaction
+from services.registry.documents import UnfitDocument, check_document
+from services.registry.models import PluginVersion
+from services.registry.wire import Page, decode_cursor, encode_cursor
+
+log = structlog.get_logger(__name__)
+
+MAX_MANIFEST_BYTES = 256 * 1024
+"""The manifest travels with every state of every installation, in one Kafka record."""
+MAX_VERSION = 64
+
+
+class CatalogueService:
+    """The catalogue of one platform, shared by all organizations."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    async def publish(self, caller: Caller, data: bytes) -> tuple[PublishedVersion, bool]:
+        """Keep a package as a new version; False when this very package was published before.
+
+        Raises Unprocessable (``invalid_package``), Conflict (``version_exists``), or Forbidden
+        (``plugin_of_another_publisher``).
+        """
+        package = await anyio.to_thread.run_sync(_open, data)
+        manifest = package.manifest
+        async with self._transaction() as session:
+            catalogue = CatalogueRepository(session)
+            plugin = await catalogue.claim(manifest.plugin_id, caller.organization, manifest.version)
+            if plugin.publisher_organization != caller.organization:
+                raise Forbidden(
+                    f"The plugin {manifest.plugin_id!r} belongs to another publisher.",
+                    code="plugin_of_another_publisher",
+                    remedy="Choose another plugin id.",
+                )
+            known = await catalogue.version(manifest.plugin_id, manifest.version)
+            if known is not None:
+                return _same(known, package), False
+            version = PluginVersion(
+                plugin_id=manifest.plugin_id,
+                version=manifest.version,
+                digest=package.digest,
+                manifest=json.loads(encode(manifest)),
+                published_by=caller.subject,
+            )
+            await catalogue.add(version, data)
+            plugin.latest_version = later(plugin.latest_version, manifest.version)
+        log.info("plugin published", plugin_id=version.plugin_id, version=version.version, digest=version.digest)
+        return PublishedVersion.of(version), True
+
+    async def search(self, wanted: CatalogueFilter, limit: int, cursor: str | None) -> Page[CatalogueEntry]:
+        """One page of the catalogue, by plugin id."""
+        if cursor is not None:
+            wanted = replace(wanted, after=decode_cursor(cursor, 1)[0])
+        async with self._transaction() as session:
+            catalogue = CatalogueRepository(session)
+            found = await catalogue.search(wanted, limit + 1)
+            versions = await catalogue.versions([version.plugin_id for version in found])
+        entries = [
+            CatalogueEntry.of(version, sorted(versions[version.plugin_id], key=precedence, reverse=True))
+            for version in found[:limit]
+        ]
+        more = len(found) > limit
+        return Page(items=entries, next_cursor=encode_cursor(entries[-1].plugin_id) if more else None)
+
+    async def package(self, digest: str) -> bytes:
+        """The bytes of a package. Raises NotFound (``package_not_found``)."""
+        async with self._transaction() as session:
+            data = await CatalogueRepository(session).package(digest)
+        if data is None:
+            raise NotFound(f"No package has the digest {digest}.", code="package_not_found")
+        return data
+
+
+def _same(known: PluginVersion, package: Package) -> PublishedVersion:
+    if known.digest != package.digest:
+        raise Conflict(
+            f"Version {known.version} of {known.plugin_id!r} was published with other content; versions never change.",
+            code="version_exists",
+            remedy="Raise the version in plugin.toml and publish again.",
+        )
+    return PublishedVersion.of(known)
+
+
+def _open(data: bytes) -> Package:
+    """The package, refused when an installation of it could not work."""
+    try:
+        package = open_package(data)
+        _check(package.manifest)
+    except (PackageError, UnfitDocument, InvalidSettingsSchema, ValueError, RecursionError) as error:
+        raise Unprocessable(
+            f"The package cannot be published: {error}",
+            code="invalid_package",
+            remedy="Correct plugin.toml or the code, build again, and publish.",
+        ) from error
+    return package
+
+
+def _check(manifest: Manifest) -> None:
+    check_document(json.loads(encode(manifest)), limit=MAX_MANIFEST_BYTES)
+    if len(manifest.version) > MAX_VERSION:
+        raise UnfitDocument(f"version: at most {MAX_VERSION} characters")
+    for dependency in manifest.dependencies:
+        check_range(dependency.version)
+    try:
+        check_settings_schema(manifest.settings_schema)
+    except InvalidSettingsSchema as error:
+        raise InvalidSettingsSchema(f"settings: {error}") from error

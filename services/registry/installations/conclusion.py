@@ -1,0 +1,87 @@
+"""Recording what came of a lifecycle operation: the new state, its announcement, and the error if there is one."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.common.errors import Conflict
+from services.common.runtime_client import LifecycleHook
+from services.registry.installations.lifecycle import Status, Transition
+from services.registry.installations.outcome import Failed, Outcome, Succeeded, Unreached
+from services.registry.installations.publication import PublicationLog
+from services.registry.installations.repository import InstallationRepository
+from services.registry.models import Installation, InstallationError
+
+
+async def conclude(
+    session: AsyncSession,
+    installation_id: UUID,
+    operation_id: UUID,
+    transition: Transition,
+    outcome: Outcome,
+    before: dict[str, Any] | None,
+) -> None:
+    """Give the installation the state that follows, and end its operation.
+
+    When no worker was reached it gets back what it had ``before``; None: it did not exist. Raises Conflict
+    (``operation_superseded``) when the operation is no longer the installation's present one.
+    """
+    installations, publications = InstallationRepository(session), PublicationLog(session)
+    revision = await publications.next_revision()
+    row = await installations.lock(installation_id)
+    if row is None or row[0].operation_id != operation_id:
+        raise Conflict("The operation took so long that another one took its place.", code="operation_superseded")
+    installation, version = row
+    installation.operation_id = installation.operation_started_at = None
+    announced = installation.status
+
+    match outcome:
+        case Succeeded(config) if transition.success is not None:
+            _succeed(installation, transition.success, transition.hook, await installations.now())
+            installation.config = installation.config if config is None else config
+        case Failed():
+            _fail(installation, transition, outcome)
+            await installations.record(_error(installation_id, transition.hook, outcome))
+        case Unreached() if before is not None:
+            for name, value in before.items():
+                setattr(installation, name, value)
+            if installation.status == announced:
+                return  # as if nothing had been asked
+            _, version = await installations.get(installation_id) or row  # the version may be the former one again
+        case _:
+            await installations.delete(installation)
+            await publications.retract(installation_id, revision)
+            return
+    installation.revision = revision
+    await publications.announce(installation, version)
+
+
+def _succeed(installation: Installation, status: Status, hook: LifecycleHook, now: datetime) -> None:
+    installation.status, installation.status_reason = status, None
+    match hook:
+        case LifecycleHook.ON_INSTALL:
+            installation.installed_at = now
+        case LifecycleHook.ON_ACTIVATE:
+            installation.last_activated_at = now
+            installation.activations += 1
+        case LifecycleHook.ON_DEACTIVATE:
+            installation.last_deactivated_at = now
+
+
+def _fail(installation: Installation, transition: Transition, failure: Failed) -> None:
+    installation.status = transition.failure
+    installation.status_reason = f"{transition.hook.value} failed: {failure.summary}".replace("\0", "")
+    installation.hook_errors += 1
+
+
+def _error(installation_id: UUID, hook: LifecycleHook, failure: Failed) -> InstallationError:
+    return InstallationError(
+        installation_id=installation_id,
+        source=failure.source,
+        code=failure.code,
+        message=failure.message,
+        stack=failure.stack,
+        during=hook.value,
+    )

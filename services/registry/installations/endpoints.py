@@ -1,0 +1,136 @@
+"""HTTP routes of installations."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request, Response, status
+
+from outlet.manifest import Category
+from services.common.auth import MANAGES, SEES, Caller, require
+from services.common.errors import NotFound
+from services.registry.installations.lifecycle import Status
+from services.registry.installations.queries import InstallationQueries
+from services.registry.installations.repository import InstallationFilter
+from services.registry.installations.schemas import (
+    ConfigRequest,
+    InstallationDetails,
+    InstallationStats,
+    InstallationSummary,
+    InstallRequest,
+)
+from services.registry.installations.service import InstallationService
+from services.registry.wire import MAX_PAGE, Line, Page, problems
+
+router = APIRouter(prefix="/api/plugins", tags=["installations"])
+
+
+def _service(request: Request) -> InstallationService:
+    service: InstallationService = request.app.state.installations
+    return service
+
+
+def _queries(request: Request) -> InstallationQueries:
+    queries: InstallationQueries = request.app.state.installation_queries
+    return queries
+
+
+def _id(installation_id: str) -> UUID:
+    try:
+        return UUID(installation_id)
+    except ValueError:
+        raise NotFound("There is no such installation.", code="installation_not_found") from None
+
+
+Seer = Annotated[Caller, Depends(require(SEES))]
+Manager = Annotated[Caller, Depends(require(MANAGES))]
+Service = Annotated[InstallationService, Depends(_service)]
+Queries = Annotated[InstallationQueries, Depends(_queries)]
+InstallationId = Annotated[UUID, Depends(_id)]
+
+READING = problems(401, 403, 404)
+CHANGING = problems(401, 403, 404, 409, 422, 502, 503, 504)
+
+
+@router.get("", responses=problems(400, 401, 403, 422))
+async def list_installations(
+    caller: Seer,
+    queries: Queries,
+    status: Status | None = None,
+    category: Category | None = None,
+    plugin_id: Annotated[Line | None, Query(alias="pluginId")] = None,
+    store_id: Annotated[Line | None, Query(alias="storeId", description="In effect in this store.")] = None,
+    search: Annotated[Line | None, Query(description="Text in plugin id, name or description.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
+    cursor: str | None = None,
+) -> Page[InstallationSummary]:
+    """The installations in the caller's organization; with a store's token, those in effect in the store."""
+    wanted = InstallationFilter(
+        organization=caller.organization,
+        bound_to=caller.store,
+        status=status,
+        category=category,
+        plugin_id=plugin_id,
+        store=store_id,
+        search=search,
+    )
+    return await queries.find(wanted, limit, cursor)
+
+
+@router.post("/install", status_code=status.HTTP_201_CREATED, responses=CHANGING)
+async def install(
+    caller: Manager, service: Service, queries: Queries, wanted: InstallRequest, response: Response
+) -> InstallationDetails:
+    """Install a plugin; it is inactive afterwards. After a failed attempt, the same request tries again."""
+    installation_id = await service.install(caller, wanted)
+    response.headers["Location"] = f"/api/plugins/{installation_id}"
+    return await queries.details(caller, installation_id)
+
+
+@router.get("/{installation_id}", responses=READING)
+async def read_installation(caller: Seer, installation_id: InstallationId, queries: Queries) -> InstallationDetails:
+    """One installation with its errors and rollout."""
+    return await queries.details(caller, installation_id)
+
+
+@router.get("/{installation_id}/stats", responses=READING)
+async def read_stats(caller: Seer, installation_id: InstallationId, queries: Queries) -> InstallationStats:
+    """The usage and health of one installation."""
+    return await queries.stats(caller, installation_id)
+
+
+@router.post("/{installation_id}/activate", responses=CHANGING)
+async def activate(
+    caller: Manager, installation_id: InstallationId, service: Service, queries: Queries
+) -> InstallationDetails:
+    """Let the plugin hear events, serve its routes and show its components."""
+    await service.activate(caller, installation_id)
+    return await queries.details(caller, installation_id)
+
+
+@router.post("/{installation_id}/deactivate", responses=CHANGING)
+async def deactivate(
+    caller: Manager, installation_id: InstallationId, service: Service, queries: Queries
+) -> InstallationDetails:
+    """Stop the plugin, and keep what it stored."""
+    await service.deactivate(caller, installation_id)
+    return await queries.details(caller, installation_id)
+
+
+@router.delete("/{installation_id}", status_code=status.HTTP_204_NO_CONTENT, responses=CHANGING)
+async def uninstall(
+    caller: Manager,
+    installation_id: InstallationId,
+    service: Service,
+    force: Annotated[bool, Query(description="Remove it even when onUninstall fails.")] = False,
+) -> None:
+    """Remove an inactive installation with all that it stored."""
+    await service.uninstall(caller, installation_id, force=force)
+
+
+@router.put("/{installation_id}/config", responses=CHANGING)
+async def configure(
+    caller: Manager, installation_id: InstallationId, service: Service, queries: Queries, wanted: ConfigRequest
+) -> InstallationDetails:
+    """Replace the whole configuration."""
+    await service.configure(caller, installation_id, wanted.config)
+    return await queries.details(caller, installation_id)

@@ -1,0 +1,135 @@
+"""One lifecycle operation: decided in a transaction, run by a worker, concluded in another transaction.
+
+Nothing is locked while the plugin runs. A marker on the installation refuses other operations meanwhile; a registry
+that dies leaves the marker behind, and it ceases to count when no worker can still be at it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import structlog
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.common import directory
+from services.common.errors import Conflict, GatewayTimeout, OutletError, Unavailable
+from services.common.runtime_client import PluginFailed, RuntimeClient
+from services.registry.database import Transaction
+from services.registry.installations.conclusion import conclude
+from services.registry.installations.lifecycle import Transition
+from services.registry.installations.outcome import Failed, Outcome, Succeeded, Unreached, raise_failure, read_config
+from services.registry.installations.publication import PublicationLog, snapshot
+from services.registry.installations.repository import InstallationRepository
+from services.registry.models import Installation, PluginVersion
+
+log = structlog.get_logger(__name__)
+
+CALL_MARGIN_SECONDS = 5.0
+"""The worker ends a hook at its deadline and says so; this is how much longer its answer is waited for."""
+MARKER_MARGIN_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation that was decided. ``before`` is what to restore when no worker is reached; None: nothing existed."""
+
+    id: UUID
+    installation: directory.Installation
+    transition: Transition
+    before: dict[str, Any] | None
+    ignore_failure: bool
+
+
+def remember(installation: Installation) -> dict[str, Any]:
+    """What an operation may change before the plugin has run."""
+    names = ("status", "status_reason", "version", "config", "grants", "installed_by")
+    return {name: getattr(installation, name) for name in names}
+
+
+class Operations:
+    """Runs lifecycle operations. ``announced`` is called when there is something in the outbox."""
+
+    def __init__(
+        self, transaction: Transaction, runtime: RuntimeClient, announced: Callable[[], None], *, deadline: float
+    ) -> None:
+        self._transaction = transaction
+        self._runtime = runtime
+        self.announced = announced
+        self._call_seconds = deadline + CALL_MARGIN_SECONDS
+        self._marker_lifetime = timedelta(seconds=deadline + MARKER_MARGIN_SECONDS)
+
+    def check_idle(self, installation: Installation, now: datetime) -> None:
+        """Raises Conflict (``operation_in_progress``) while an operation of the installation may still be running."""
+        started = installation.operation_started_at
+        if started is not None and now - started < self._marker_lifetime:
+            raise Conflict(
+                "Another operation of this installation is running.",
+                code="operation_in_progress",
+                remedy="Wait until it has finished, then read the present state.",
+            )
+
+    async def begin(
+        self,
+        session: AsyncSession,
+        installation: Installation,
+        version: PluginVersion,
+        transition: Transition,
+        *,
+        revision: int | None,
+        before: dict[str, Any] | None,
+        ignore_failure: bool = False,
+    ) -> Operation:
+        """Mark the installation, which is locked or new; with a ``revision``, announce its status meanwhile."""
+        operation_id = installation.operation_id = uuid4()
+        installation.operation_started_at = await InstallationRepository(session).now()
+        if revision is not None and transition.during is not None:
+            installation.status, installation.revision = transition.during, revision
+            await PublicationLog(session).announce(installation, version)
+        return Operation(operation_id, snapshot(installation, version), transition, before, ignore_failure)
+
+    async def run(self, operation: Operation) -> None:
+        """Have a worker run the hook, and record what came of it. Raises what the caller is to be told."""
+        self.announced()
+        outcome = await self._call(operation)
+        installation = operation.installation
+        log.info(
+            "lifecycle hook ended",
+            installation=installation.id,
+            plugin=installation.plugin_id,
+            hook=operation.transition.hook.value,
+            outcome=type(outcome).__name__.lower(),
+            reason=outcome.summary if isinstance(outcome, Failed) else None,
+        )
+        async with self._transaction() as session:
+            await conclude(
+                session, UUID(installation.id), operation.id, operation.transition, outcome, operation.before
+            )
+        self.announced()
+        raise_failure(outcome, installation.id, operation.transition.hook)
+
+    async def _call(self, operation: Operation) -> Outcome:
+        try:
+            async with asyncio.timeout(self._call_seconds):
+                config = await self._runtime.run_lifecycle_hook(
+                    operation.installation,
+                    operation.transition.hook,
+                    operation_id=str(operation.id),
+                    deadline=self._call_seconds,
+                    ignore_failure=operation.ignore_failure,
+                )
+        except PluginFailed as failure:
+            if operation.ignore_failure:
+                return Succeeded()
+            return Failed("plugin", failure.code, failure.message, failure.stack)
+        except Unavailable as error:
+            return Unreached(error)
+        except (GatewayTimeout, TimeoutError):
+            return Failed("platform", "deadline_exceeded", "The worker did not answer in time.")
+        except OutletError as error:
+            return Failed("platform", error.problem_code, error.detail)
+        if config is None:
+            return Succeeded()
+        return await read_config(config, operation.installation.manifest.settings_schema)

@@ -1,0 +1,63 @@
+"""Announcing installations: every change of state leaves through the outbox, in the order in which it was decided."""
+
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import insert, update
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.common import directory
+from services.common.topics import INSTALLATIONS
+from services.registry.catalogue.schemas import read_manifest
+from services.registry.models import Installation, PluginVersion, Publication, outbox
+
+
+def snapshot(installation: Installation, version: PluginVersion) -> directory.Installation:
+    """The present state of an installation as the other services know it."""
+    return directory.Installation(
+        id=str(installation.id),
+        revision=installation.revision,
+        plugin_id=installation.plugin_id,
+        version=installation.version,
+        digest=version.digest,
+        organization_id=installation.organization_id,
+        store_id=installation.store_id,
+        status=msgspec.convert(installation.status, directory.Status),
+        config=installation.config,
+        grants=tuple(installation.grants),
+        manifest=read_manifest(version),
+    )
+
+
+class PublicationLog:
+    """What the transaction announces."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def next_revision(self) -> int:
+        """The revision of the change that this transaction makes.
+
+        Changes wait here for each other until the transaction ends, so call it before any installation is locked.
+        """
+        statement = update(Publication).values(revision=col(Publication.revision) + 1)
+        return int((await self._session.exec(statement.returning(col(Publication.revision)))).scalar_one())
+
+    async def announce(self, installation: Installation, version: PluginVersion) -> None:
+        """Publish the state that the installation has now."""
+        value = directory.encode_installation(snapshot(installation, version))
+        await self._put(installation.id, value, installation.revision)
+
+    async def retract(self, installation_id: UUID | str, revision: int) -> None:
+        """Publish that there is no such installation any more."""
+        await self._put(installation_id, None, revision)
+
+    async def _put(self, installation_id: UUID | str, value: bytes | None, revision: int) -> None:
+        row = {
+            "topic": INSTALLATIONS.name,
+            "key": str(installation_id),
+            "value": value,
+            "headers": {directory.REVISION_HEADER: str(revision)},
+        }
+        await self._session.exec(insert(outbox).values(row))

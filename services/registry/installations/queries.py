@@ -1,0 +1,84 @@
+"""Reading installations."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from services.common.auth import MANAGES, Caller
+from services.common.errors import Unavailable
+from services.common.workers import WorkerSource
+from services.registry.database import Transaction
+from services.registry.installations.repository import InstallationFilter, InstallationRepository
+from services.registry.installations.schemas import (
+    ErrorDocument,
+    InstallationDetails,
+    InstallationStats,
+    InstallationSummary,
+    Rollout,
+)
+from services.registry.installations.scope import check_sees
+from services.registry.models import Installation, InstallationError
+from services.registry.wire import Page, decode_cursor, encode_cursor, invalid_cursor
+
+
+class InstallationQueries:
+    """What a caller may see of installations."""
+
+    def __init__(self, transaction: Transaction, workers: WorkerSource) -> None:
+        self._transaction = transaction
+        self._workers = workers
+
+    async def find(self, wanted: InstallationFilter, limit: int, cursor: str | None) -> Page[InstallationSummary]:
+        """One page, oldest first."""
+        if cursor is not None:
+            wanted = replace(wanted, after=_position(cursor))
+        async with self._transaction() as session:
+            rows = await InstallationRepository(session).find(wanted, limit + 1)
+        page = [InstallationSummary.of(*row) for row in rows[:limit]]
+        if len(rows) <= limit:
+            return Page(items=page)
+        last = rows[limit - 1][0]
+        return Page(items=page, next_cursor=encode_cursor(last.created_at.isoformat(), str(last.id)))
+
+    async def details(self, caller: Caller, installation_id: UUID) -> InstallationDetails:
+        """Everything of one installation. Raises NotFound when it is none of the caller's."""
+        async with self._transaction() as session:
+            installations = InstallationRepository(session)
+            row = await installations.get(installation_id)
+            installation = check_sees(caller, row and row[0])
+            errors = _documents(caller, await installations.errors(installation_id))
+        assert row is not None  # noqa: S101  check_sees refuses None
+        return InstallationDetails.of(*row, errors=errors, rollout=await self._rollout(installation))
+
+    async def stats(self, caller: Caller, installation_id: UUID) -> InstallationStats:
+        """The usage and health of one installation. Raises NotFound when it is none of the caller's."""
+        async with self._transaction() as session:
+            installations = InstallationRepository(session)
+            row = await installations.get(installation_id)
+            installation = check_sees(caller, row and row[0])
+            errors = _documents(caller, await installations.errors(installation_id))
+        return InstallationStats.of(installation, errors)
+
+    async def _rollout(self, installation: Installation) -> Rollout | None:
+        try:
+            workers = await self._workers.live()
+        except Unavailable:
+            return None
+        live = [worker for worker in workers if worker.directory_revision >= installation.revision]
+        return Rollout(workers=len(workers), live=len(live))
+
+
+def _documents(caller: Caller, errors: Sequence[InstallationError]) -> list[ErrorDocument]:
+    return [ErrorDocument.of(error, with_stack=caller.role in MANAGES) for error in errors]
+
+
+def _position(cursor: str) -> tuple[datetime, UUID]:
+    created_at, installation_id = decode_cursor(cursor, 2)
+    try:
+        position = datetime.fromisoformat(created_at), UUID(installation_id)
+    except ValueError:
+        raise invalid_cursor() from None
+    if position[0].tzinfo is None:
+        raise invalid_cursor()
+    return position

@@ -1,0 +1,151 @@
+"""Documents of installations."""
+
+from datetime import datetime
+from typing import Any, Literal, Self
+from uuid import UUID
+
+from pydantic import ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from services.registry.catalogue.schemas import ManifestDocument, manifest_members
+from services.registry.installations.lifecycle import Status
+from services.registry.models import Installation, InstallationError, PluginVersion
+from services.registry.wire import Document, Line
+
+
+class Request(Document):
+    """A request body: a member that nobody reads is a mistake of the caller's."""
+
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, extra="forbid")
+
+
+class InstallRequest(Request):
+    """What to install, and for whom."""
+
+    plugin_id: Line
+    version: Line | None = Field(default=None, description="Without it, the latest release.")
+    store_id: Line | None = Field(
+        default=None, description="Without it, the whole organization (or the token's store)."
+    )
+    config: dict[str, Any] = Field(default_factory=dict, description="Defaults of the settings schema are filled in.")
+    grants: list[Line] | None = Field(
+        default=None, description="Names of the permissions to grant; without it, all that the plugin asks for."
+    )
+
+
+class ConfigRequest(Request):
+    """The whole new configuration."""
+
+    config: dict[str, Any]
+
+
+class Stats(Document):
+    """Usage, as reported by the workers with a delay of about a second."""
+
+    activations: int
+    api_calls: int = Field(description="Calls that the plugin made to the Plugin API.")
+    route_calls: int
+    hook_runs: int
+    hook_errors: int
+    last_used: datetime | None
+
+    @classmethod
+    def of(cls, installation: Installation) -> Self:
+        return cls(
+            activations=installation.activations,
+            api_calls=installation.api_calls,
+            route_calls=installation.route_calls,
+            hook_runs=installation.hook_runs,
+            hook_errors=installation.hook_errors,
+            last_used=installation.last_used_at,
+        )
+
+
+class ErrorDocument(Document):
+    """One failure. ``stack`` is shown to owners and admins."""
+
+    at: datetime
+    source: Literal["plugin", "platform"]
+    code: str
+    message: str
+    during: str = Field(description="The hook or route that failed.")
+    event_id: str | None
+    stack: str | None
+
+    @classmethod
+    def of(cls, error: InstallationError, *, with_stack: bool) -> Self:
+        document = cls.model_validate(error)
+        return document if with_stack else document.model_copy(update={"stack": None})
+
+
+class Rollout(Document):
+    """How many workers live, and how many of them act on the installation's present state."""
+
+    workers: int
+    live: int
+
+
+class InstallationSummary(ManifestDocument):
+    """One installation, as the list shows it."""
+
+    id: UUID
+    organization_id: str
+    store_id: str | None = Field(description="Null: the whole organization.")
+    config: dict[str, Any]
+    grants: list[str]
+    status: Status
+    status_reason: str | None
+    installed_at: datetime | None = Field(description="Null until onInstall succeeded.")
+    installed_by: str
+    last_activated_at: datetime | None
+    last_deactivated_at: datetime | None
+    stats: Stats
+    revision: int = Field(description="Grows with every change of state, across all installations.")
+
+    @classmethod
+    def of(cls, installation: Installation, version: PluginVersion, **members: Any) -> Self:
+        """The document of an installation; ``members`` are those that subclasses add."""
+        own = {
+            name: getattr(installation, name)
+            for name in InstallationSummary.model_fields
+            if name not in ManifestDocument.model_fields and name != "stats"
+        }
+        return cls(**manifest_members(version), **own, stats=Stats.of(installation), **members)
+
+
+class InstallationDetails(InstallationSummary):
+    """One installation with its newest errors (50 at most) and its rollout."""
+
+    errors: list[ErrorDocument]
+    rollout: Rollout | None = Field(description="Null while it cannot be seen which workers are alive.")
+
+
+class InstallationStats(Document):
+    """The usage and health of one installation."""
+
+    id: UUID
+    plugin_id: str
+    status: Status
+    activations: int
+    api_calls: int
+    route_calls: int
+    hook_runs: int
+    errors: int = Field(description="Failed hooks, since the installation.")
+    last_used: datetime | None
+    last_activated_at: datetime | None
+    last_deactivated_at: datetime | None
+    last_errors: list[ErrorDocument]
+
+    @classmethod
+    def of(cls, installation: Installation, errors: list[ErrorDocument]) -> Self:
+        """The statistics of an installation with its kept errors."""
+        return cls(
+            **Stats.of(installation).model_dump(exclude={"hook_errors"}),
+            id=installation.id,
+            plugin_id=installation.plugin_id,
+            status=Status(installation.status),
+            errors=installation.hook_errors,
+            last_activated_at=installation.last_activated_at,
+            last_deactivated_at=installation.last_deactivated_at,
+            last_errors=errors,
+        )

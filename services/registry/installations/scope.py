@@ -1,0 +1,30 @@
+"""Whose installation it is: a caller sees and changes only what lies within the token's organization and store."""
+
+from services.common.auth import Caller
+from services.common.errors import Forbidden, NotFound
+from services.registry.models import Installation
+
+
+def check_sees(caller: Caller, installation: Installation | None) -> Installation:
+    """The installation, if it is in effect in the caller's organization and store.
+
+    Raises NotFound otherwise, in the same words whether it exists or not.
+    """
+    if (
+        installation is None
+        or installation.organization_id != caller.organization
+        or (caller.store is not None and installation.store_id not in (None, caller.store))
+    ):
+        raise NotFound("There is no such installation.", code="installation_not_found")
+    return installation
+
+
+def check_manages(caller: Caller, installation: Installation | None) -> Installation:
+    """Like :func:`check_sees`; also raises Forbidden (``wrong_store``) when a store's token is to change all stores."""
+    found = check_sees(caller, installation)
+    if caller.store is not None and found.store_id != caller.store:
+        raise Forbidden(
+            f"This token is bound to store {caller.store!r}; the installation covers the whole organization.",
+            code="wrong_store",
+        )
+    return found

@@ -1,0 +1,199 @@
+"""What owners and admins do with installations. Each use case decides in one transaction; plugins run outside of it."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from outlet.manifest import Manifest
+from services.common.auth import Caller
+from services.common.errors import Conflict, NotFound, Unprocessable
+from services.registry.catalogue.repository import CatalogueRepository
+from services.registry.catalogue.schemas import read_manifest
+from services.registry.catalogue.versions import satisfies
+from services.registry.configuration import complete_config
+from services.registry.database import Transaction
+from services.registry.installations.lifecycle import TRANSITIONS, Move, Status, check_move, legal_moves
+from services.registry.installations.operations import Operation, Operations, remember
+from services.registry.installations.publication import PublicationLog
+from services.registry.installations.repository import InstallationRepository
+from services.registry.installations.schemas import InstallRequest
+from services.registry.installations.scope import check_manages
+from services.registry.models import Installation, PluginVersion
+
+
+class InstallationService:
+    """Changes installations. All methods raise OutletError, with the HTTP status and code for the caller."""
+
+    def __init__(self, transaction: Transaction, operations: Operations) -> None:
+        self._transaction = transaction
+        self._operations = operations
+
+    async def install(self, caller: Caller, wanted: InstallRequest) -> UUID:
+        """Install a plugin, or try again where onInstall failed before; the installation's id."""
+        store = caller.choose_store(wanted.store_id)
+        async with self._transaction() as session:
+            version = await _version(session, wanted)
+            manifest = read_manifest(version)
+            config = await complete_config(wanted.config, manifest.settings_schema)
+            grants = _grants(manifest, wanted.grants)
+            revision = await PublicationLog(session).next_revision()
+            installations = InstallationRepository(session)
+            overlapping = await installations.overlapping(version.plugin_id, caller.organization, store)
+            installation = await self._to_retry(installations, overlapping, store)
+            await _check_dependencies(session, manifest, caller.organization, store)
+            before = None
+            if installation is None:
+                installation = Installation(
+                    id=uuid4(),
+                    plugin_id=version.plugin_id,
+                    version=version.version,
+                    organization_id=caller.organization,
+                    store_id=store,
+                    status=Status.INSTALLING,
+                    config=config,
+                    grants=grants,
+                    revision=revision,
+                    installed_by=caller.subject,
+                )
+                await installations.add(installation)
+            else:
+                before = remember(installation)
+                installation.version, installation.config, installation.grants = version.version, config, grants
+                installation.installed_by = caller.subject
+            operation = await self._operations.begin(
+                session, installation, version, TRANSITIONS[Move.INSTALL], revision=revision, before=before
+            )
+        await self._operations.run(operation)
+        return installation.id
+
+    async def activate(self, caller: Caller, installation_id: UUID) -> None:
+        """Let the plugin hear events, serve routes and show components."""
+        await self._operations.run(await self._begin(caller, installation_id, Move.ACTIVATE))
+
+    async def deactivate(self, caller: Caller, installation_id: UUID) -> None:
+        """Stop the plugin, and keep what it stored."""
+        await self._operations.run(await self._begin(caller, installation_id, Move.DEACTIVATE))
+
+    async def uninstall(self, caller: Caller, installation_id: UUID, *, force: bool) -> None:
+        """Remove an installation with all that it stored; with ``force`` even when onUninstall fails."""
+        await self._operations.run(await self._begin(caller, installation_id, Move.UNINSTALL, force=force))
+
+    async def configure(self, caller: Caller, installation_id: UUID, wanted: dict[str, Any]) -> None:
+        """Replace the configuration; workers take it over with the next call of the plugin."""
+        async with self._transaction() as session:
+            row = await InstallationRepository(session).get(installation_id)
+            check_manages(caller, row and row[0])
+        assert row is not None  # noqa: S101  check_manages refuses None
+        config = await complete_config(wanted, read_manifest(row[1]).settings_schema)  # takes time: nothing is locked
+        async with self._transaction() as session:
+            publications = PublicationLog(session)
+            revision = await publications.next_revision()
+            installation, version = await self._lock(session, caller, installation_id, Move.CONFIGURE)
+            if version.digest != row[1].digest:
+                raise Conflict("The installation was given another version meanwhile.")
+            installation.config, installation.revision = config, revision
+            await publications.announce(installation, version)
+        self._operations.announced()
+
+    async def _begin(self, caller: Caller, installation_id: UUID, move: Move, *, force: bool = False) -> Operation:
+        transition = TRANSITIONS[move]
+        async with self._transaction() as session:
+            revision = None if transition.during is None else await PublicationLog(session).next_revision()
+            installation, version = await self._lock(session, caller, installation_id, move)
+            if move is Move.ACTIVATE:
+                manifest = read_manifest(version)
+                await _check_dependencies(session, manifest, installation.organization_id, installation.store_id)
+            # What never was installed has set nothing up, so a hook that fails must not keep it from being removed.
+            ignore_failure = move is Move.UNINSTALL and (force or installation.installed_at is None)
+            before = remember(installation)
+            return await self._operations.begin(
+                session,
+                installation,
+                version,
+                transition,
+                revision=revision,
+                before=before,
+                ignore_failure=ignore_failure,
+            )
+
+    async def _lock(
+        self, session: AsyncSession, caller: Caller, installation_id: UUID, move: Move
+    ) -> tuple[Installation, PluginVersion]:
+        installations = InstallationRepository(session)
+        row = await installations.lock(installation_id)
+        check_manages(caller, row and row[0])
+        assert row is not None  # noqa: S101  check_manages refuses None
+        installation, version = row
+        self._operations.check_idle(installation, await installations.now())
+        check_move(move, Status(installation.status), installed=installation.installed_at is not None)
+        return installation, version
+
+    async def _to_retry(
+        self, installations: InstallationRepository, overlapping: Sequence[Installation], store: str | None
+    ) -> Installation | None:
+        """The installation that a new attempt takes over; None: there is none yet. Raises Conflict."""
+        if not overlapping:
+            return None
+        found = overlapping[0]
+        self._operations.check_idle(found, await installations.now())
+        legal = legal_moves(Status(found.status), installed=found.installed_at is not None)
+        if found.store_id != store or Move.INSTALL not in legal:
+            where = "the whole organization" if found.store_id is None else f"store {found.store_id!r}"
+            raise Conflict(
+                f"The plugin {found.plugin_id!r} is installed for {where} already, in status {found.status!r}.",
+                code="already_installed",
+                remedy="Uninstall it there first, or use that installation.",
+                installationId=str(found.id),
+            )
+        return found
+
+
+async def _version(session: AsyncSession, wanted: InstallRequest) -> PluginVersion:
+    catalogue = CatalogueRepository(session)
+    latest = await catalogue.latest(wanted.plugin_id)
+    if latest is None:
+        raise NotFound(f"The catalogue has no plugin {wanted.plugin_id!r}.", code="plugin_not_found")
+    if wanted.version is None:
+        return latest
+    version = await catalogue.version(wanted.plugin_id, wanted.version)
+    if version is None:
+        raise NotFound(
+            f"The plugin {wanted.plugin_id!r} has no version {wanted.version!r}; the latest is {latest.version}.",
+            code="version_not_found",
+        )
+    return version
+
+
+def _grants(manifest: Manifest, wanted: list[str] | None) -> list[str]:
+    asked = [permission.name for permission in manifest.permissions]
+    if wanted is None:
+        return asked
+    unknown = [name for name in wanted if name not in asked]
+    if unknown:
+        raise Unprocessable(
+            "Only what the plugin asks for can be granted.",
+            code="invalid_grants",
+            errors=[{"path": "grants", "message": f"{name!r} is none of {asked}"} for name in unknown],
+        )
+    return [name for name in asked if name in wanted]
+
+
+async def _check_dependencies(session: AsyncSession, manifest: Manifest, organization: str, store: str | None) -> None:
+    if not manifest.dependencies:
+        return
+    present = await InstallationRepository(session).installed_versions(organization, store)
+    missing = [
+        {"pluginId": each.plugin_id, "version": each.version, "installed": present.get(each.plugin_id)}
+        for each in manifest.dependencies
+        if each.plugin_id not in present or not satisfies(present[each.plugin_id], each.version)
+    ]
+    if missing:
+        names = ", ".join(f"{each['pluginId']} {each['version']}" for each in missing)
+        raise Conflict(
+            f"The plugin needs other plugins that are not installed here: {names}.",
+            code="dependencies_missing",
+            remedy="Install them first.",
+            missing=missing,
+        )

@@ -1,0 +1,17 @@
+"""What the registry reads from the environment."""
+
+from services.common.settings import IdentitySettings, ServiceSettings
+
+
+class RegistrySettings(ServiceSettings, IdentitySettings):
+    """``kafka_partitions`` and ``kafka_replication`` are for topics that the registry creates."""
+
+    registry_database_url: str
+    redis_url: str
+    registry_port: int = 8081
+    kafka_create_topics: bool = True
+    kafka_partitions: int = 12
+    kafka_replication: int = 1
+    lifecycle_deadline: float = 30.0
+    """Seconds that a worker gives one lifecycle hook."""
+    database_connections: int = 10
