@@ -5,7 +5,7 @@ Gateway, runtime and ui_components decide with it and never ask the registry whi
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -85,6 +85,9 @@ class Directory:
 
     def __len__(self) -> int:
         return len(self._installations)
+
+    def __iter__(self) -> Iterator[Installation]:
+        return iter(self._installations.values())
 
     def put(self, installation: Installation) -> None:
         """Take over a newer state of one installation; an older one (a relay that repeats itself) is ignored."""

@@ -12,7 +12,7 @@ import structlog
 from proto import runtime_pb2 as pb
 from proto.runtime_pb2_grpc import PluginRuntimeStub
 from services.common.directory import Installation, encode_installation
-from services.common.errors import Conflict, GatewayTimeout, NotFound, Unavailable
+from services.common.errors import BadGateway, Conflict, GatewayTimeout, NotFound, Unavailable
 from services.common.telemetry import current_request_id
 from services.common.workers import WorkerSource, preferred
 
@@ -164,7 +164,11 @@ class RuntimeClient:
                 if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
                     raise Conflict(f"The plugin cannot be called: {error.details()}.", code="not_active") from error
                 if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                    raise
+                    raise BadGateway(
+                        f"The worker failed: {error.code().name}.",
+                        code="worker_failed",
+                        remedy="Try again; report it with the request id when it stays.",
+                    ) from error
                 log.warning("worker cannot be reached, trying the next", worker=worker.id, reason=error.details())
         raise Unavailable("No worker is alive to run plugins.", code="no_worker")
 
