@@ -10,18 +10,18 @@ import time
 import uuid
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, get_args
 
 from joserfc import jwt
 from joserfc.jwk import KeySet, OKPKey
 
 from outlet.local.errors import PlatformError
+from outlet.local.roles import Role
+
+__all__ = ["AUDIENCE", "NAME", "Issuer", "Role"]
 
 NAME = "outlet-development"
 AUDIENCE = "outlet"
 ALGORITHM = "Ed25519"  # the fully specified name (RFC 9864); EdDSA is deprecated
-Role = Literal["owner", "admin", "manager", "cashier", "publisher"]
-ROLES: tuple[str, ...] = get_args(Role)
 LIFETIME = timedelta(hours=1)
 
 
