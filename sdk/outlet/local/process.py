@@ -1,6 +1,7 @@
 """One child process that logs to a file, is waited for, ends in bounded time and never outlives this process."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -108,7 +109,8 @@ class Process:
         if child is None:
             return
         if child.returncode is None:
-            child.send_signal(request)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                child.send_signal(request)
             try:
                 await asyncio.wait_for(child.wait(), grace)
             except TimeoutError:
@@ -118,7 +120,8 @@ class Process:
     def kill(self) -> None:
         """SIGKILL to the program and whatever shares its process group. Does not wait."""
         if self.running and self._child:
-            os.killpg(self._child.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                os.killpg(self._child.pid, signal.SIGKILL)
 
     def tail(self, lines: int = TAIL_LINES) -> str:
         """The last lines that this run of the program wrote."""
