@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 from fastapi import FastAPI
-from sqlalchemy import text
+from sqlmodel import select
 
 from outlet.package import MAX_BYTES
 from services.common.auth import TokenVerifier
@@ -96,7 +96,7 @@ def _background(opened: AsyncExitStack, work: Coroutine[Any, Any, None]) -> asyn
 async def _answers(transaction: Transaction) -> bool:
     try:
         async with transaction() as session:
-            await session.execute(text("SELECT 1"))
+            await session.exec(select(1))
     except Unavailable:
         return False
     return True

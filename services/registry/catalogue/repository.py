@@ -32,7 +32,7 @@ class CatalogueRepository:
     async def claim(self, plugin_id: str, organization: str, version: str) -> Plugin:
         """The plugin, made for ``organization`` when nobody has it; locked until the transaction ends."""
         plugin = {"id": plugin_id, "publisher_organization": organization, "latest_version": version}
-        await self._session.execute(insert(Plugin).values(plugin).on_conflict_do_nothing())
+        await self._session.exec(insert(Plugin).values(plugin).on_conflict_do_nothing())
         statement = select(Plugin).where(col(Plugin.id) == plugin_id).with_for_update()
         return (await self._session.exec(statement)).one()
 

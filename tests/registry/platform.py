@@ -1,0 +1,116 @@
+"""A running registry for tests, and a client that speaks to it as somebody."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from fastapi import FastAPI
+
+from outlet.local.issuer import Issuer
+from services.registry.app import create_registry
+from services.registry.settings import RegistrySettings
+from tests.registry.packages import package
+
+PUBLISHER = "the-publisher"
+
+
+class Registry:
+    """A registry in this process, and tokens for it."""
+
+    def __init__(self, app: FastAPI, http: httpx.AsyncClient, issuer: Issuer, settings: RegistrySettings) -> None:
+        self.app = app
+        self.http = http
+        self.settings = settings
+        self._issuer = issuer
+
+    def caller(self, role: str = "owner", organization: str | None = None, store: str | None = None) -> "Client":
+        """Somebody of an organization; of one of their own without a name."""
+        organization = organization or f"org-{uuid4().hex[:8]}"
+        token = self._issuer.token(role, organization, store=store)  # type: ignore[arg-type]
+        return Client(self, organization, {"Authorization": f"Bearer {token}"})
+
+    async def publish(self, plugin_id: str | None = None, version: str = "1.0.0", **members: Any) -> str:
+        """Publish a plugin; its id, a new one without a name."""
+        plugin_id = plugin_id or f"plugin-{uuid4().hex[:8]}"
+        published = await self.caller("publisher", PUBLISHER).publish(package(plugin_id, version, **members))
+        assert published.status_code == 201, published.text
+        return plugin_id
+
+
+class Client:
+    """One caller's view of the registry."""
+
+    def __init__(self, registry: Registry, organization: str, headers: dict[str, str]) -> None:
+        self.registry = registry
+        self.organization = organization
+        self._http = registry.http
+        self._headers = headers
+
+    def also(self, role: str = "owner", store: str | None = None) -> "Client":
+        """Somebody else of the same organization."""
+        return self.registry.caller(role, self.organization, store)
+
+    async def get(self, path: str = "", **query: Any) -> httpx.Response:
+        return await self._http.get(f"/api/plugins{path}", params=query, headers=self._headers)
+
+    async def post(self, path: str, body: Any = None) -> httpx.Response:
+        return await self._http.post(f"/api/plugins{path}", json=body, headers=self._headers)
+
+    async def put(self, path: str, body: Any) -> httpx.Response:
+        return await self._http.put(f"/api/plugins{path}", json=body, headers=self._headers)
+
+    async def delete(self, path: str, **query: Any) -> httpx.Response:
+        return await self._http.delete(f"/api/plugins{path}", params=query, headers=self._headers)
+
+    async def publish(self, data: bytes, media_type: str = "application/vnd.outlet.package") -> httpx.Response:
+        headers = self._headers | {"Content-Type": media_type}
+        return await self._http.post("/api/plugins/marketplace", content=data, headers=headers)
+
+    async def try_install(self, plugin_id: str, **members: Any) -> httpx.Response:
+        return await self.post("/install", {"pluginId": plugin_id, **members})
+
+    async def install(self, plugin_id: str, **members: Any) -> dict[str, Any]:
+        """An inactive installation."""
+        response = await self.try_install(plugin_id, **members)
+        assert response.status_code == 201, response.text
+        document: dict[str, Any] = response.json()
+        return document
+
+    async def read(self, installation_id: str) -> dict[str, Any]:
+        response = await self.get(f"/{installation_id}")
+        assert response.status_code == 200, response.text
+        document: dict[str, Any] = response.json()
+        return document
+
+
+def environment(dsn: str, redis_url: str, bootstrap: str, issuer: Issuer) -> dict[str, Any]:
+    """The settings of a registry on these parts, by the names of their variables in lower case."""
+    return {
+        "environment": "development",
+        "kafka_bootstrap": bootstrap,
+        "kafka_create_topics": False,
+        "registry_database_url": dsn,
+        "redis_url": redis_url,
+        "jwks": str(issuer.jwks_path),
+        "jwt_issuer": "outlet-development",
+        "lifecycle_deadline": 2.0,
+    }
+
+
+@asynccontextmanager
+async def running_registry(
+    dsn: str, redis_url: str, bootstrap: str, directory: Path, **changes: Any
+) -> AsyncIterator[Registry]:
+    """A registry in this process, from its start to its stop."""
+    issuer = Issuer.create(directory)
+    settings = RegistrySettings(**environment(dsn, redis_url, bootstrap, issuer) | changes)
+    app = create_registry(settings)
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://registry", timeout=30) as http,
+    ):
+        yield Registry(app, http, issuer, settings)

@@ -1,0 +1,86 @@
+"""A worker for tests: a real gRPC server with a real lease, whose plugins do what the test says."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc.aio
+from redis.asyncio import Redis
+
+from proto import runtime_pb2 as pb
+from proto import runtime_pb2_grpc as pb_grpc
+from services.common.directory import Installation, decode_installation
+from services.common.workers import Worker, WorkerLease
+
+Behaviour = Callable[[str, Installation], Awaitable[pb.RunLifecycleHookResponse]]
+
+
+def failure(message: str = "it broke", code: str = "plugin_raised") -> pb.RunLifecycleHookResponse:
+    return pb.RunLifecycleHookResponse(
+        failure=pb.PluginFailure(code=code, message=message, stack="Traceback: secret of the author")
+    )
+
+
+def answers(response: pb.RunLifecycleHookResponse) -> Behaviour:
+    async def behave(_: str, __: Installation) -> pb.RunLifecycleHookResponse:
+        return response
+
+    return behave
+
+
+def sets_config(config: Any) -> Behaviour:
+    return answers(pb.RunLifecycleHookResponse(config=json.dumps(config).encode()))
+
+
+SUCCEEDS = answers(pb.RunLifecycleHookResponse())
+FAILS = answers(failure())
+
+
+class FakeWorker(pb_grpc.PluginRuntimeServicer):
+    """Answers lifecycle calls with ``behaviour``, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.directory_revision = 0
+        self.behaviour = SUCCEEDS
+        self.calls: list[tuple[str, Installation]] = []
+        self.requests: list[pb.RunLifecycleHookRequest] = []
+
+    @property
+    def hooks(self) -> list[str]:
+        return [hook for hook, _ in self.calls]
+
+    async def RunLifecycleHook(  # noqa: N802
+        self, request: pb.RunLifecycleHookRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.RunLifecycleHookResponse:
+        hook = pb.LifecycleHook.Name(request.hook).removeprefix("LIFECYCLE_HOOK_")
+        installation = decode_installation(request.installation)
+        self.requests.append(request)
+        self.calls.append((hook, installation))
+        return await self.behaviour(hook, installation)
+
+    def describe(self) -> Worker:
+        return Worker(id=f"fake-{self.address}", address=self.address, directory_revision=self.directory_revision)
+
+
+@asynccontextmanager
+async def running_worker(redis_url: str) -> AsyncIterator[FakeWorker]:
+    """A worker that listens and holds a lease until the block ends."""
+    worker = FakeWorker()
+    server = grpc.aio.server()
+    pb_grpc.add_PluginRuntimeServicer_to_server(worker, server)
+    worker.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    redis = Redis.from_url(redis_url)
+    lease = WorkerLease(redis, worker.describe)
+    await lease.renew()
+    renewing = asyncio.create_task(lease.run())
+    try:
+        yield worker
+    finally:
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
+        await redis.aclose()
+        await server.stop(None)
