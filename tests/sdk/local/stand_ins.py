@@ -19,7 +19,7 @@ HTTP = """
 
         def do_GET(self):
             body = json.dumps(dict(os.environ)).encode()
-            self.send_response(200)
+            self.send_response(503 if os.environ.get("STAND_IN_NEVER_READY") == NAME else 200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -51,12 +51,11 @@ PORTS = {
 }
 
 
-def write_package(folder: Path) -> str:
-    """Write a package of stand-ins into ``folder`` and return its name."""
-    package = folder / "stand_ins_package"
+def write_package(folder: Path, name: str = "stand_ins_package") -> None:
+    """Write a package of stand-ins into ``folder``."""
+    package = folder / name
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
-    for name, port in PORTS.items():
-        (package / f"{name}.py").write_text(f"NAME, PORT = {name!r}, {port!r}\n{dedent(HTTP)}")
+    for service, port in PORTS.items():
+        (package / f"{service}.py").write_text(f"NAME, PORT = {service!r}, {port!r}\n{dedent(HTTP)}")
     (package / "runtime.py").write_text(dedent(GRPC))
-    return package.name
