@@ -17,6 +17,7 @@ _TOKEN = re.compile(
       | (?P<repeat>[*+?] | \{(?P<least>\d*)(?P<comma>,)?(?P<most>\d*)\})\?? | .""",
     re.DOTALL | re.VERBOSE,
 )
+_AMBIGUOUS = re.compile(r"\[\^?\[|--|&&|~~|\|\|")  # Python may take these for set operations one day
 
 
 class UnsafePattern(ValueError):
@@ -27,6 +28,8 @@ def check_pattern(pattern: str) -> None:
     """Refuse what may take too long on a text of ``MAX_TEXT`` characters. Raises :class:`UnsafePattern`."""
     if len(pattern) > MAX_PATTERN:
         raise UnsafePattern(f"a pattern has at most {MAX_PATTERN} characters")
+    if _AMBIGUOUS.search(pattern):
+        raise UnsafePattern(f"{pattern!r} is ambiguous: escape '[' within a set, and '--', '&&', '~~' and '||'")
     try:
         re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:

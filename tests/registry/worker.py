@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import grpc
 import grpc.aio
 from redis.asyncio import Redis
 
@@ -60,6 +61,11 @@ class FakeWorker(pb_grpc.PluginRuntimeServicer):
         self.requests.append(request)
         self.calls.append((hook, installation))
         return await self.behaviour(hook, installation)
+
+    async def CallRoute(  # noqa: N802
+        self, request: pb.CallRouteRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.CallRouteResponse:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "the registry calls no routes")
 
     def describe(self) -> Worker:
         return Worker(id=f"fake-{self.address}", address=self.address, directory_revision=self.directory_revision)
