@@ -3,7 +3,6 @@
 import asyncio
 import signal
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import asyncpg
 import httpx
@@ -23,6 +22,7 @@ from services.runtime.delivery.consumer import GROUP, EventConsumer
 from services.runtime.delivery.dead_letters import DeadLetters
 from services.runtime.delivery.dispatch import Dispatcher
 from services.runtime.invoker import Invoker
+from services.runtime.models import MIGRATIONS
 from services.runtime.packages import PackageStore
 from services.runtime.plugin_api.tables import TableCatalog
 from services.runtime.reporting import Reporter
@@ -31,8 +31,6 @@ from services.runtime.server import GrpcServer, PluginRuntime
 from services.runtime.settings import RuntimeSettings
 
 log = structlog.get_logger(__name__)
-
-MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 async def run(settings: RuntimeSettings) -> None:

@@ -4,6 +4,7 @@ The custom tables of plugins live beside them in schema ``plugin_data`` and are 
 """
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any, ClassVar
 
 from sqlalchemy import Column, DateTime, Index, LargeBinary, func
@@ -12,6 +13,8 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from services.common.outbox import outbox_table
+
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class RuntimeModel(SQLModel, registry=registry()):

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TypeAlias
 
 import grpc
 import grpc.aio
@@ -29,7 +30,7 @@ STOP_GRACE_SECONDS = 3.0
 REQUESTS = "urn:outlet:requests"
 OPERATIONS = "urn:outlet:operations"
 
-Context = grpc.aio.ServicerContext
+Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 
 
 class PluginRuntime(pb_grpc.PluginRuntimeServicer):

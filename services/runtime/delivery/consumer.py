@@ -28,7 +28,7 @@ COMMIT_SECONDS = 0.5
 Record: TypeAlias = "ConsumerRecord[bytes, bytes]"
 
 
-class EventConsumer(ConsumerRebalanceListener):
+class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not typed
     """One member of the consumer group of all workers."""
 
     def __init__(

@@ -124,10 +124,8 @@ class UnitOfWork:
                 if self._transaction is not None:
                     await self._transaction.rollback()
             except (asyncpg.PostgresError, *CONNECTION_LOST) as error:
-                # The connection is gone or broken: the server has rolled back, or does when it notices.
+                # The connection is gone: the server has rolled back, or does when it notices. The pool discards it.
                 self.failure = self.failure or error
-                if self._connection is not None:
-                    self._connection.terminate()
             finally:
                 self._transaction = None
                 await self._release()

@@ -1,0 +1,248 @@
+"""Custom tables, on a real PostgreSQL, as a plugin reaches them: through the session of one invocation."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+import pytest
+
+from services.common.directory import Installation
+from services.runtime.delivery.unit_of_work import UnitOfWork
+from services.runtime.invocation import Invocation, Kind
+from services.runtime.plugin_api.errors import ApiRefusal
+from services.runtime.plugin_api.session import PluginApiSession
+from services.runtime.plugin_api.tables import TableCatalog, purge
+from tests.runtime.installations import installation
+
+Pool = asyncpg.Pool
+ACCOUNTS = {
+    "columns": {
+        "customer": {"type": "text"},
+        "points": {"type": "integer", "default": 0},
+        "spent": {"type": "decimal", "nullable": True},
+        "seen": {"type": "timestamp", "nullable": True},
+        "tags": {"type": "json", "default": ["it's"]},
+        "vip": {"type": "boolean", "default": False},
+    },
+    "unique": [["customer"]],
+    "indexes": [["points", "vip"]],
+}
+
+Call = Callable[..., Awaitable[Any]]
+
+
+def session_of(pool: Pool, found: Installation, kind: Kind = "hook") -> tuple[PluginApiSession, UnitOfWork]:
+    invocation = Invocation(found, kind, "sale.created", "urn:test", uuid.uuid4().hex, "s1", b"", 5.0)
+    work = UnitOfWork(pool, invocation.key)
+    return PluginApiSession(invocation, work, TableCatalog()), work
+
+
+@pytest.fixture
+def within(runtime_pool: Pool) -> Callable[..., Any]:
+    """Run API calls in one invocation of an installation and commit it."""
+
+    async def run(found: Installation, *calls: tuple[str, dict[str, Any]], kind: Kind = "hook") -> Any:
+        session, work = session_of(runtime_pool, found, kind)
+        try:
+            answers = [await session(method, arguments) for method, arguments in calls]
+            await work.commit()
+        finally:
+            await work.rollback()
+        return answers[-1]
+
+    return run
+
+
+@pytest.fixture
+async def acme(within: Call) -> Installation:
+    """An installation whose table ``accounts`` exists."""
+    found = installation()
+    await within(found, ("tables.define", {"name": "accounts", "definition": ACCOUNTS}), kind="lifecycle")
+    return found
+
+
+async def test_a_row_comes_back_with_the_types_of_its_columns(within: Call, acme: Installation) -> None:
+    moment = datetime(2026, 11, 1, 12, tzinfo=UTC)
+    values = {"customer": "c1", "spent": Decimal("19.90"), "seen": moment, "tags": {"a": [1, None]}, "vip": True}
+    created = await within(acme, ("tables.create", {"table": "accounts", "values": values}))
+    found = await within(acme, ("tables.find", {"table": "accounts", "where": {"id": created["id"]}}))
+    assert found == [created]
+    assert {name: created[name] for name in values} == values
+    assert created["points"] == 0
+    assert isinstance(created["created_at"], datetime)
+
+
+async def test_defaults_are_the_ones_declared(within: Call, acme: Installation) -> None:
+    created = await within(acme, ("tables.create", {"table": "accounts", "values": {"customer": "c1"}}))
+    assert (created["points"], created["tags"], created["vip"], created["spent"]) == (0, ["it's"], False, None)
+
+
+async def test_filters_sort_and_limit(within: Call, acme: Installation) -> None:
+    for name, points in (("anna", 10), ("bert", 20), ("Hanna", 30)):
+        await within(acme, ("tables.create", {"table": "accounts", "values": {"customer": name, "points": points}}))
+
+    async def names(where: dict[str, Any], **more: Any) -> list[str]:
+        rows = await within(acme, ("tables.find", {"table": "accounts", "where": where, "sort": ["points"], **more}))
+        return [row["customer"] for row in rows]
+
+    assert await names({"points": {"gte": 10, "lt": 30}}) == ["anna", "bert"]
+    assert await names({"customer": {"contains": "ANNA"}}) == ["anna", "Hanna"]
+    assert await names({"or": [{"points": 10}, {"customer": {"in": ["bert", "nobody"]}}]}) == ["anna", "bert"]
+    assert await names({"points": {"ne": 20}}, sort=["-points"]) == ["Hanna", "anna"]
+    assert await names({"spent": None}, limit=1) == ["anna"]
+    assert await names({"customer": {"contains": "%"}}) == []
+    assert await names({}) == ["anna", "bert", "Hanna"]
+
+
+async def test_increments_of_many_at_once_are_all_counted(within: Call, acme: Installation) -> None:
+    call = ("tables.upsert", {"table": "accounts", "key": {"customer": "c1"}, "increment": {"points": 3}})
+    await asyncio.gather(*(within(acme, call) for _ in range(20)))
+    rows = await within(acme, ("tables.find", {"table": "accounts", "where": {"customer": "c1"}}))
+    assert [row["points"] for row in rows] == [60]
+
+
+async def test_a_conditional_update_cannot_overdraw(within: Call, acme: Installation) -> None:
+    await within(acme, ("tables.create", {"table": "accounts", "values": {"customer": "c1", "points": 10}}))
+    take = (
+        "tables.update",
+        {"table": "accounts", "where": {"customer": "c1", "points": {"gte": 4}}, "increment": {"points": -4}},
+    )
+    changed = await asyncio.gather(*(within(acme, take) for _ in range(5)))
+    assert sorted(map(len, changed)) == [0, 0, 0, 1, 1]
+    rows = await within(acme, ("tables.find", {"table": "accounts"}))
+    assert rows[0]["points"] == 2
+
+
+async def test_aggregates_by_group(within: Call, acme: Installation) -> None:
+    for name, points, vip in (("a", 1, True), ("b", 2, True), ("c", 5, False)):
+        values = {"customer": name, "points": points, "vip": vip}
+        await within(acme, ("tables.create", {"table": "accounts", "values": values}))
+    rows = await within(
+        acme, ("tables.aggregate", {"table": "accounts", "group_by": ["vip"], "functions": {"sum": ["points"]}})
+    )
+    assert rows == [
+        {"vip": False, "count": 1, "sum_points": Decimal(5)},
+        {"vip": True, "count": 2, "sum_points": Decimal(3)},
+    ]
+
+
+async def test_installations_share_a_table_and_see_only_their_rows(within: Call, acme: Installation) -> None:
+    other = installation(organization="globex")
+    await within(other, ("tables.define", {"name": "accounts", "definition": ACCOUNTS}), kind="lifecycle")
+    mine = await within(acme, ("tables.create", {"table": "accounts", "values": {"customer": "c1", "points": 1}}))
+    await within(other, ("tables.create", {"table": "accounts", "values": {"customer": "c1", "points": 2}}))
+    found = await within(other, ("tables.find", {"table": "accounts"}))
+    assert [row["points"] for row in found] == [2]
+    assert await within(other, ("tables.delete", {"table": "accounts", "where": {"id": mine["id"]}})) == 0
+    everything = {"or": [{"id": mine["id"]}, {"points": {"gte": 0}}]}
+    assert await within(other, ("tables.delete", {"table": "accounts", "where": everything})) == 1
+    assert len(await within(acme, ("tables.find", {"table": "accounts"}))) == 1
+
+
+async def test_purging_removes_one_installation_only(within: Call, acme: Installation, runtime_pool: Pool) -> None:
+    other = installation(organization="globex")
+    for found in (acme, other):
+        await within(found, ("tables.create", {"table": "accounts", "values": {"customer": "c1"}}))
+    async with runtime_pool.acquire() as connection:
+        await purge(connection, acme.plugin_id, acme.id)
+    assert await within(acme, ("tables.find", {"table": "accounts"})) == []
+    assert len(await within(other, ("tables.find", {"table": "accounts"}))) == 1
+
+
+async def test_a_table_may_gain_columns_and_nothing_else(within: Call, acme: Installation) -> None:
+    await within(acme, ("tables.create", {"table": "accounts", "values": {"customer": "c1"}}))
+    more = {**ACCOUNTS, "columns": {**ACCOUNTS["columns"], "tier": {"type": "text", "default": "basic"}}}  # type: ignore[dict-item]
+    await within(acme, ("tables.define", {"name": "accounts", "definition": more}), kind="lifecycle")
+    rows = await within(acme, ("tables.find", {"table": "accounts"}))
+    assert rows[0]["tier"] == "basic"
+    changed = {"columns": {"customer": {"type": "integer"}}}
+    with pytest.raises(ApiRefusal, match="only gain columns"):
+        await within(acme, ("tables.define", {"name": "accounts", "definition": changed}), kind="lifecycle")
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "code"),
+    [
+        ("tables.create", {"table": "accounts", "values": {"customer": 7}}, "invalid_value"),
+        ("tables.create", {"table": "accounts", "values": {"customer": "c", "spent": 1.5}}, "invalid_value"),
+        ("tables.create", {"table": "accounts", "values": {"customer": "c", "points": 2**63}}, "invalid_value"),
+        ("tables.create", {"table": "accounts", "values": {"customer": "c", "points": True}}, "invalid_value"),
+        ("tables.create", {"table": "accounts", "values": {}}, "missing_value"),
+        ("tables.create", {"table": "accounts", "values": {"installation_id": "x"}}, "unknown_column"),
+        ("tables.create", {"table": "accounts", "values": {'x" = 1; --': "x"}}, "unknown_column"),
+        ("tables.find", {"table": "accounts", "where": {"nothing": 1}}, "unknown_column"),
+        ("tables.find", {"table": "accounts", "where": {"points": {"like": 1}}}, "invalid_filter"),
+        ("tables.find", {"table": "accounts", "where": {"id": "not-a-uuid"}}, "invalid_value"),
+        ("tables.find", {"table": "accounts", "sort": ["points; drop table x"]}, "unknown_column"),
+        ("tables.find", {"table": "accounts", "limit": 100_000}, "invalid_limit"),
+        ("tables.find", {"table": 'accounts"; drop table x'}, "unknown_table"),
+        ("tables.update", {"table": "accounts", "where": {}, "increment": {"customer": 1}}, "invalid_value"),
+        ("tables.upsert", {"table": "accounts", "key": {"points": 1}}, "invalid_key"),
+        ("tables.aggregate", {"table": "accounts", "functions": {"pg_sleep": ["points"]}}, "invalid_aggregate"),
+        ("tables.define", {"name": "more", "definition": ACCOUNTS}, "not_allowed_here"),
+        ("config.set", {"key": "a", "value": 1}, "not_allowed_here"),
+        ("tables.find", {"tables": "accounts"}, "invalid_arguments"),
+        ("os.system", {}, "unknown_method"),
+    ],
+)
+async def test_bad_arguments_are_refused_by_name(
+    within: Call, acme: Installation, method: str, arguments: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(ApiRefusal) as refusal:
+        await within(acme, (method, arguments))
+    assert refusal.value.code == code
+
+
+async def test_a_second_row_of_a_unique_value_is_refused(within: Call, acme: Installation) -> None:
+    call = ("tables.create", {"table": "accounts", "values": {"customer": "c1"}})
+    await within(acme, call)
+    with pytest.raises(ApiRefusal) as refusal:
+        await within(acme, call)
+    assert refusal.value.code == "unique_violation"
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        {"columns": {}},
+        {"columns": {"id": {"type": "text"}}},
+        {"columns": {"Name": {"type": "text"}}},
+        {"columns": {"a": {"type": "money"}}},
+        {"columns": {"a": {"type": "text"}}, "unique": [["b"]]},
+        {"columns": {"a": {"type": "integer", "default": "x'; drop table y; --"}}},
+        {"columns": {"a": {"type": "text", "primary": True}}},
+    ],
+)
+async def test_an_impossible_table_is_refused(within: Call, definition: dict[str, Any]) -> None:
+    with pytest.raises(ApiRefusal):
+        await within(installation(), ("tables.define", {"name": "t", "definition": definition}), kind="lifecycle")
+
+
+async def test_a_default_is_data_and_never_sql(within: Call) -> None:
+    found = installation(plugin_id="quoting")
+    nasty = "'); DROP TABLE inbox; --"
+    definition = {"columns": {"a": {"type": "text", "default": nasty}, "b": {"type": "text", "nullable": True}}}
+    await within(found, ("tables.define", {"name": "t", "definition": definition}), kind="lifecycle")
+    created = await within(found, ("tables.create", {"table": "t", "values": {"b": "x"}}))
+    assert created["a"] == nasty
+
+
+async def test_emitted_events_wait_in_the_outbox_with_ids_that_a_repetition_repeats(
+    runtime_pool: Pool, acme: Installation
+) -> None:
+    invocation = Invocation(acme, "hook", "sale.created", "urn:pos", "e1", "s1", b"", 5.0)
+    ids = []
+    for _ in range(2):
+        work = UnitOfWork(runtime_pool, invocation.key)
+        session = PluginApiSession(invocation, work, TableCatalog())
+        await session("events.emit", {"event": "points-earned", "data": {"points": 3}})
+        async with work.use(writes=False) as connection:
+            row = await connection.fetchrow("SELECT * FROM outbox")
+        ids.append(row["headers"])
+        await work.rollback()
+    assert '"ce_type": "loyalty-points/points-earned"' in ids[0]
+    assert [text.split('"ce_id": ')[1][:38] for text in ids][0] == [text.split('"ce_id": ')[1][:38] for text in ids][1]
