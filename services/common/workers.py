@@ -37,6 +37,12 @@ def _text(member: bytes | str) -> str:
     return member if isinstance(member, str) else member.decode()
 
 
+def _cancelled() -> bool:
+    """Whether this task was told to end: the Redis client can swallow the cancellation that told it so."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class WorkerLease:
     """Announces one worker for as long as :meth:`run` runs."""
 
@@ -47,7 +53,7 @@ class WorkerLease:
     async def run(self) -> None:
         """Renew until cancelled, then give the lease up."""
         try:
-            while True:
+            while not _cancelled():
                 try:
                     await self.renew()
                 except (RedisError, OSError) as error:
@@ -112,7 +118,7 @@ class FollowedWorkers:
 
     async def run(self) -> None:
         """Refresh until cancelled; while Redis is away the last known workers stay."""
-        while True:
+        while not _cancelled():
             try:
                 self._known = await read_workers(self._redis)
             except (RedisError, OSError) as error:
