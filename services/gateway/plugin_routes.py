@@ -47,8 +47,9 @@ FROM_PLUGIN = frozenset(
         "retry-after",
     }
 )
-# The worker keeps the deadline itself and can name the plugin; this is for a worker that does not answer.
-ANSWER_MARGIN_SECONDS = 1.0
+# The worker keeps the deadline itself, after at most 2 s of catching up with the directory, and can name the plugin.
+# What is added here is for a worker that does not answer at all.
+ANSWER_MARGIN_SECONDS = 3.0
 
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110, section 5.5
 _SAME_SITE = re.compile(r"/(?![/\\]).*")

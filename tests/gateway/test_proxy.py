@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from outlet.local.issuer import Issuer
 from services.common.settings import IdentitySettings
@@ -177,6 +177,26 @@ async def test_double_encoding_is_decoded_once_by_everyone(
     path = "/api/plugins/%252e%252e/%252e%252e%252finternal"
     assert await status_of(gateway_url, path, issuer.token("owner", "acme")) == 200
     assert [request.scope["raw_path"] for request in registry[0].requests] == [path.encode()]
+
+
+async def test_client_that_leaves_does_not_hold_the_upstreams_connection(
+    cashier: httpx.AsyncClient, registry: tuple[Upstream, str]
+) -> None:
+    released = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield bytes(64 * 1024)
+                await asyncio.sleep(0)
+        finally:
+            released.set()
+
+    registry[0].answer = lambda _: StreamingResponse(endless())
+    async with cashier.stream("GET", "/api/plugins") as response:
+        await anext(response.aiter_raw())
+    async with asyncio.timeout(5):
+        await released.wait()
 
 
 async def test_upstream_that_is_down_is_unavailable(

@@ -70,7 +70,7 @@ class Shop:
             name="tile",
             title="Tile",
             priority=priority,
-            route=facts.pop("route", None),
+            route=route,
         )
         manifest = msgspec.structs.replace(MANIFEST, plugin_id=plugin_id, components=(component,))
         changes = {"id": uuid.uuid4().hex} | facts
