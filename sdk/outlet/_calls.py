@@ -1,0 +1,47 @@
+"""The payloads of calls, opaque to everything between the worker's edge and the plugin's process."""
+
+from typing import Any
+
+import msgspec
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What a plugin may know of the installation it is called for."""
+
+    organization: str
+    store: str | None
+    config: dict[str, Any]
+
+
+class HookCall(msgspec.Struct, array_like=True, frozen=True):
+    """An event; ``time`` is RFC 3339, ``data`` is the entity as JSON."""
+
+    id: str
+    type: str
+    source: str
+    time: str
+    organization: str
+    store: str
+    data: bytes
+
+
+class RouteCall(msgspec.Struct, array_like=True, frozen=True):
+    """A request. ``path`` and ``query`` are percent-encoded as they came; ``store`` is the caller's, or None."""
+
+    method: str
+    path: str
+    query: str
+    headers: list[tuple[str, str]]
+    body: bytes
+    subject: str
+    store: str | None
+    role: str
+
+
+class RouteResult(msgspec.Struct, array_like=True, frozen=True):
+    """A response. ``undo``: the route raised a Problem, so nothing it did may be kept."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    undo: bool = False

@@ -1,0 +1,135 @@
+"""A loaded guest's side of the stream: calls come in and run concurrently, results and API calls go out together."""
+
+import asyncio
+import itertools
+
+import msgspec
+
+from outlet import _json
+from outlet._api import Api
+from outlet._calls import Facts
+from outlet._frames import (
+    ApiCall,
+    ApiReply,
+    Call,
+    Calls,
+    FrameError,
+    FrameReader,
+    HostFrame,
+    Invoke,
+    Part,
+    PartBuffer,
+    Reply,
+    Result,
+    Results,
+    Scope,
+    pack_batch,
+    pack_parts,
+)
+from outlet._guest.program import Program
+from outlet._guest.transport import InvocationTransport
+
+_facts = msgspec.msgpack.Decoder(Facts)
+
+
+class GuestConnection(asyncio.Protocol):
+    """Serves calls until the worker closes the stream. ``closed`` is done then."""
+
+    def __init__(self, program: Program, reader: FrameReader[HostFrame]) -> None:
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._program = program
+        self._reader = reader
+        self._stream: asyncio.Transport | None = None
+        self._scopes: dict[int, Facts] = {}
+        self._parts = PartBuffer()
+        self._running: set[asyncio.Task[None]] = set()
+        self._answers: dict[int, asyncio.Future[ApiReply]] = {}
+        self._ids = itertools.count(1)
+        self._results: list[Result] = []
+        self._calls: list[ApiCall] = []
+        self._flush_due = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  the loop's promise for a stream socket
+        self._stream = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        for frame in self._reader.feed(data):
+            match frame:
+                case Invoke():
+                    for call in frame.calls:
+                        self._start(call)
+                case Reply():
+                    for reply in frame.replies:
+                        self._answered(reply)
+                case Scope():
+                    facts = _facts.decode(frame.payload)
+                    self._scopes[frame.id] = msgspec.structs.replace(facts, config=_json.exact(facts.config))
+                case Part():
+                    self._parts.add(frame)
+                case _:
+                    raise FrameError(f"{type(frame).__name__} after the package was loaded")
+
+    def send_call(self, invocation: int, method: str, arguments: bytes) -> "asyncio.Future[ApiReply]":
+        """Send one API call; the future gets its answer."""
+        number = next(self._ids)
+        answer: asyncio.Future[ApiReply] = self._loop.create_future()
+        self._answers[number] = answer
+        answer.add_done_callback(lambda _: self._answers.pop(number, None))
+        self._calls.append(ApiCall(number, invocation, method, arguments))
+        self._flush_soon()
+        return answer
+
+    def send_notice(self, invocation: int, method: str, arguments: bytes) -> None:
+        """Send one API call that gets no answer."""
+        self._calls.append(ApiCall(0, invocation, method, arguments))
+        self._flush_soon()
+
+    def _start(self, call: Call) -> None:
+        task = self._loop.create_task(self._run(call, self._parts.complete(call.id, call.payload)))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _run(self, call: Call, payload: bytes) -> None:
+        facts = self._scopes[call.scope]
+        transport = InvocationTransport(self, call.id)
+        api = Api(transport, organization=facts.organization, store=facts.store, config=facts.config)
+        result = await self._program.run(call, payload, api)
+        transport.end()
+        self._results.append(result)
+        self._flush_soon()
+
+    def _answered(self, reply: ApiReply) -> None:
+        answer = self._answers.get(reply.id)
+        if answer is not None and not answer.done():
+            answer.set_result(reply)
+
+    def _flush_soon(self) -> None:
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Write what gathered in this turn of the loop. API calls go first: each comes before its invocation's end."""
+        self._flush_due = False
+        if self._stream is None:
+            return
+        if self._calls:
+            self._stream.write(pack_batch(Calls, self._calls))
+            self._calls.clear()
+        if self._results:
+            results = [self._send_ahead(result) for result in self._results]
+            self._stream.write(pack_batch(Results, results))
+            self._results.clear()
+
+    def _send_ahead(self, result: Result) -> Result:
+        ahead, payload = pack_parts(result.id, result.payload)
+        if not ahead or self._stream is None:
+            return result
+        self._stream.write(ahead)
+        return Result(result.id, payload, result.failure)

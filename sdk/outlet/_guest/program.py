@@ -1,0 +1,115 @@
+"""A loaded plugin: runs one call and says how it ended."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Annotated
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from outlet import _json
+from outlet._api import Api
+from outlet._calls import HookCall, RouteCall, RouteResult
+from outlet._errors import Problem
+from outlet._events import Event
+from outlet._frames import MAX_MESSAGE, MAX_WHOLE_PAYLOAD, Call, Failure, Result
+from outlet._guest.failures import cut, describe
+from outlet._guest.responses import BadResult, refuse, respond
+from outlet._guest.routing import MethodNotAllowed, RouteNotFound, Router
+from outlet._plugin import Plugin, hook_handlers, lifecycle_handlers, route_handlers
+from outlet._requests import Caller, Request
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+_hook_call = msgspec.msgpack.Decoder(HookCall)
+_route_call = msgspec.msgpack.Decoder(RouteCall)
+_encoder = msgspec.msgpack.Encoder()
+
+
+class InvalidEvent(Exception):
+    """The event's time or data cannot be read."""
+
+
+class Program:
+    """The handlers of one plugin. ``paths`` are the files of its package, which tracebacks are cut down to."""
+
+    def __init__(self, plugin: Plugin, paths: Collection[str]) -> None:
+        self._paths = paths
+        self._lifecycle = lifecycle_handlers(plugin)
+        self._hooks = hook_handlers(plugin)
+        self._router = Router(route_handlers(plugin))
+
+    async def run(self, call: Call, payload: bytes, api: Api) -> Result:
+        """Run one call to its end. Raises nothing: whatever the plugin does becomes a result."""
+        try:
+            if call.kind == "hook":
+                return Result(call.id, await self._hook(call.target, payload, api))
+            if call.kind == "route":
+                return Result(call.id, await self._route(payload, api))
+            return Result(call.id, await self._lifecycle_hook(call.target, api))
+        except BadResult as error:
+            return Result(call.id, b"", Failure("plugin_bad_result", cut(str(error), MAX_MESSAGE)))
+        except InvalidEvent as error:
+            return Result(call.id, b"", Failure("invalid_event", cut(str(error), MAX_MESSAGE)))
+        except (SystemExit, KeyboardInterrupt) as error:
+            return Result(call.id, b"", describe("plugin_exited", error, self._paths))
+        except BaseException as error:  # noqa: BLE001  the plugin's code may raise anything
+            return Result(call.id, b"", describe("plugin_raised", error, self._paths))
+
+    async def _hook(self, target: str, payload: bytes, api: Api) -> bytes:
+        event = _event(_hook_call.decode(payload))
+        handler = self._hooks.get(target)
+        if handler is None:
+            raise BadResult(f"the plugin has no hook {target!r}")
+        await handler(api, event)
+        return b""
+
+    async def _lifecycle_hook(self, target: str, api: Api) -> bytes:
+        for name, handler in self._lifecycle.items():
+            if name == target:
+                await handler(api)
+        return b""
+
+    async def _route(self, payload: bytes, api: Api) -> bytes:
+        asked = _route_call.decode(payload)
+        result = await self._answer(asked, api)
+        data = _encoder.encode(result)
+        if len(data) > MAX_WHOLE_PAYLOAD:
+            raise BadResult(f"the response has {len(result.body)} bytes; at most {MAX_WHOLE_PAYLOAD} are allowed")
+        return data
+
+    async def _answer(self, asked: RouteCall, api: Api) -> RouteResult:
+        try:
+            handler, params = self._router.match(asked.method, asked.path)
+            return respond(await handler(api, _request(asked, params)))
+        except (Problem, RouteNotFound, MethodNotAllowed) as refusal:
+            return refuse(refusal)
+
+
+def _event(call: HookCall) -> Event:
+    try:
+        time = msgspec.convert(call.time, Moment)
+        data = _json.decode(call.data)
+    except ValueError as error:
+        raise InvalidEvent(f"event {call.id!r}: {error}") from error
+    return Event(
+        id=call.id,
+        type=call.type,
+        source=call.source,
+        time=time,
+        organization=call.organization,
+        store=call.store,
+        data=data,
+    )
+
+
+def _request(asked: RouteCall, params: dict[str, str]) -> Request:
+    return Request(
+        method=asked.method,
+        path=asked.path,
+        caller=Caller(asked.subject, asked.role, asked.store),
+        params=params,
+        query=dict(parse_qsl(asked.query, keep_blank_values=True)),
+        headers={name.lower(): value for name, value in asked.headers},
+        body=asked.body,
+    )

@@ -1,0 +1,25 @@
+"""Runs plugins in processes of their own."""
+
+from outlet._guest.linux import hide_from_other_processes
+from services.runtime.sandbox.errors import PluginInterrupted, SandboxUnavailable
+from services.runtime.sandbox.guest import GuestCall, ScopeData
+from services.runtime.sandbox.invocation import ApiHandler
+from services.runtime.sandbox.launcher import Zygote
+from services.runtime.sandbox.payloads import RouteRequest, hook_payload, read_route_result, route_payload
+from services.runtime.sandbox.pool import GuestKey, SandboxPool
+
+__all__ = [
+    "ApiHandler",
+    "GuestCall",
+    "GuestKey",
+    "PluginInterrupted",
+    "RouteRequest",
+    "SandboxPool",
+    "SandboxUnavailable",
+    "ScopeData",
+    "Zygote",
+    "hide_from_other_processes",
+    "hook_payload",
+    "read_route_result",
+    "route_payload",
+]

@@ -1,0 +1,265 @@
+"""The worker's record of one guest process.
+
+Whatever a guest sends is believed only as far as this record goes; one that breaks the protocol is killed, by closing
+its connection.
+"""
+
+import asyncio
+import itertools
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from outlet import _values
+from outlet._frames import (
+    MAX_MESSAGE,
+    MAX_PAYLOAD,
+    MAX_WHOLE_PAYLOAD,
+    PROTOCOL,
+    ApiCall,
+    ApiReply,
+    Call,
+    Calls,
+    Chunk,
+    Exited,
+    FrameError,
+    FrameTooLarge,
+    GuestFrame,
+    Kind,
+    Load,
+    LoadFailed,
+    Part,
+    PartBuffer,
+    Ready,
+    Result,
+    Results,
+    Scope,
+    pack_parts,
+)
+from services.common.runtime_client import PluginFailed
+from services.runtime.plugin_api.errors import ApiRefusal
+from services.runtime.sandbox.errors import PluginInterrupted, SandboxUnavailable
+from services.runtime.sandbox.invocation import ApiHandler, RunningCall
+from services.runtime.sandbox.launcher import Alive, Zygote
+from services.runtime.sandbox.stream import GuestStream
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeData:
+    """What a guest may know of an installation: sent once per guest and revision. ``payload`` is msgpack of Facts."""
+
+    installation_id: str
+    revision: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GuestCall:
+    """One call of a handler. ``target`` is the event type, the route or the lifecycle hook; ``payload`` is opaque."""
+
+    kind: Kind
+    target: str
+    scope: ScopeData
+    payload: bytes
+
+
+class Guest:
+    """One process with one plugin loaded. Made by :meth:`start`; of no use any more once :attr:`usable` is false."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.usable = False
+        self._loop = loop
+        self._stream = GuestStream(self._receive, self._broken, self._closed)
+        self._ready: asyncio.Future[None] = loop.create_future()
+        self._ended: asyncio.Future[None] = loop.create_future()
+        self._ids = itertools.count(1)
+        self._running: dict[int, RunningCall] = {}
+        self._scopes: dict[str, tuple[int, int]] = {}  # installation: (scope id, revision sent)
+        self._parts = PartBuffer()
+        self._alive: Alive | None = None
+        self._inquest: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def start(cls, zygote: Zygote, package: bytes, digest: str, deadline: float) -> "Guest":
+        """Fork a guest and load a package, within ``deadline`` seconds from the fork.
+
+        Raises PluginFailed (``plugin_load_failed``) or SandboxUnavailable.
+        """
+        guest = cls()
+        _, guest._alive = await zygote.connect(lambda: guest._stream)
+        try:
+            guest._stream.send(Load(PROTOCOL, digest, len(package)))
+            for begin in range(0, len(package), MAX_PAYLOAD):
+                guest._stream.send(Chunk(package[begin : begin + MAX_PAYLOAD]))
+            async with asyncio.timeout(deadline):
+                await guest._ready
+        except TimeoutError:
+            raise PluginFailed("plugin_load_failed", f"the plugin was not ready within {deadline:g} s") from None
+        finally:
+            if not guest.usable:
+                guest.end(None)
+        return guest
+
+    def send(self, call: GuestCall, api: ApiHandler, deadline: float, give_back: Callable[[], None]) -> RunningCall:
+        """Send one call to a usable guest; ``give_back`` is called once the guest is through with it.
+
+        Raises PluginFailed when the call is too large to be sent.
+        """
+        if len(call.payload) > MAX_WHOLE_PAYLOAD:
+            raise PluginFailed("plugin_protocol_error", f"the call has more than {MAX_WHOLE_PAYLOAD} bytes")
+        try:
+            scope = self._scope(call.scope)
+        except FrameTooLarge as error:
+            raise PluginFailed(
+                "plugin_protocol_error", f"the installation's settings are too large: {error}"
+            ) from error
+        number = next(self._ids)
+        timer = self._loop.call_later(deadline, self._overdue, deadline)
+        running = self._running[number] = RunningCall(api, give_back, timer)
+        ahead, payload = pack_parts(number, call.payload)
+        if ahead:
+            self._stream.write(ahead)
+        # A guest finds its route by the payload.
+        target = "" if call.kind == "route" else call.target
+        self._stream.send_call(Call(number, call.kind, target, scope, payload))
+        return running
+
+    def end(self, verdict: PluginFailed | None, culprit: RunningCall | None = None) -> None:
+        """Kill the guest and end its calls: with the verdict where it is clear whom it is about, else interrupted.
+
+        It is about ``culprit``, or about the only call there is. None: nobody's fault.
+        """
+        self.usable = False
+        self._stream.close()
+        if not self._ended.done():
+            self._ended.set_result(None)
+        if not self._ready.done():
+            self._ready.set_exception(_load_failed(verdict))
+            self._ready.exception()  # whoever loads may have gone away
+        running = list(self._running.values())
+        self._running.clear()
+        for call in running:
+            blamed = verdict is not None and (call is culprit or len(running) == 1)
+            call.finish(verdict if verdict is not None and blamed else PluginInterrupted("the guest ended"))
+
+    async def closed(self) -> None:
+        """Wait for what still runs on behalf of a guest that has ended."""
+        if self._inquest is not None:
+            await self._inquest
+
+    def _scope(self, scope: ScopeData) -> int:
+        known = self._scopes.get(scope.installation_id)
+        if known is not None and known[1] == scope.revision:
+            return known[0]
+        number = len(self._scopes) + 1 if known is None else known[0]
+        self._stream.send(Scope(number, scope.payload))
+        self._scopes[scope.installation_id] = (number, scope.revision)
+        return number
+
+    def _receive(self, frame: GuestFrame) -> None:
+        if self._ended.done():
+            return
+        match frame:
+            case Results() if self.usable:
+                for result in frame.results:
+                    self._finish(result)
+            case Calls() if self.usable:
+                for call in frame.calls:
+                    self._api_call(call)
+            case Part() if self.usable and frame.id in self._running:
+                self._parts.add(frame)
+            case Ready() if not self.usable:
+                self.usable = True
+                self._ready.set_result(None)
+            case LoadFailed() if not self.usable:
+                self._ready.set_exception(PluginFailed("plugin_load_failed", frame.message, frame.stack))
+                self.end(None)
+            case Exited():
+                self.end(PluginFailed("plugin_exited", _how_it_ended(frame)))
+            case _:
+                raise FrameError(f"{type(frame).__name__} at the wrong time")
+
+    def _finish(self, result: Result) -> None:
+        running = self._running.pop(result.id, None)
+        if running is None:
+            raise FrameError(f"a result of call {result.id}, which does not run")
+        payload = self._parts.complete(result.id, result.payload)
+        failure = result.failure
+        running.finish(payload if failure is None else PluginFailed(failure.code, failure.message, failure.stack))
+
+    def _api_call(self, call: ApiCall) -> None:
+        running = self._running.get(call.invocation)
+        if running is None:
+            raise FrameError(f"an API call of call {call.invocation}, which does not run")
+        notice = call.id == 0
+        if running.ended:
+            self._reply(ApiReply(call.id, b"", ("invocation_ended", "nobody waits for this call any more")))
+        elif running.has_room(notice=notice):
+            running.start(self._answer(running, call, _arguments(call)), notice=notice)
+        elif not notice:  # notices may be lost
+            verdict = PluginFailed("plugin_protocol_error", "too many API calls at once")
+            self.end(verdict, running)
+
+    async def _answer(self, running: RunningCall, call: ApiCall, arguments: dict[str, Any]) -> None:
+        try:
+            self._reply(_reply(call.id, _values.encode(await running.api(call.method, arguments))))
+        except ApiRefusal as refusal:
+            self._reply(ApiReply(call.id, b"", (refusal.code, refusal.message[:MAX_MESSAGE])))
+        except Exception as error:  # noqa: BLE001  the platform's own failure is for whoever made the call to judge
+            self._reply(ApiReply(call.id, b"", ("platform_failed", "the platform could not do this now")))
+            running.conclude(error)
+
+    def _reply(self, reply: ApiReply) -> None:
+        if reply.id and self.usable:
+            self._stream.send_reply(reply)
+
+    def _overdue(self, deadline: float) -> None:
+        self.end(PluginFailed("plugin_timeout", f"no result within {deadline:g} s"))
+
+    def _broken(self, why: str) -> None:
+        self.end(PluginFailed("plugin_protocol_error", why))
+
+    def _closed(self) -> None:
+        if not self._ended.done():
+            self.usable = False
+            self._inquest = self._loop.create_task(self._judge_silent_end())
+
+    async def _judge_silent_end(self) -> None:
+        """The stream ended without a word: the plugin's doing, unless its zygote is gone as well."""
+        zygote_lives = self._alive is None or await self._alive()
+        self.end(PluginFailed("plugin_exited", "the plugin's process ended") if zygote_lives else None)
+
+
+def _arguments(call: ApiCall) -> dict[str, Any]:
+    try:
+        arguments = _values.decode(call.arguments)
+    except _values.ValueRefused as error:
+        raise FrameError(f"arguments of {call.method!r:.60}: {error}") from error
+    if not isinstance(arguments, dict) or not all(isinstance(name, str) for name in arguments):
+        raise FrameError(f"arguments of {call.method!r:.60}: not a mapping")
+    return arguments
+
+
+def _reply(number: int, answer: bytes) -> ApiReply:
+    if len(answer) <= MAX_PAYLOAD:
+        return ApiReply(number, answer)
+    detail = f"the answer has {len(answer)} bytes; at most {MAX_PAYLOAD} are allowed: ask for fewer rows"
+    return ApiReply(number, b"", ("answer_too_large", detail))
+
+
+def _load_failed(verdict: PluginFailed | None) -> Exception:
+    if verdict is None:
+        return SandboxUnavailable("the guest was ended while it was loading")
+    return PluginFailed("plugin_load_failed", f"while loading: {verdict.message}", verdict.stack)
+
+
+def _how_it_ended(ended: Exited) -> str:
+    if not ended.signal:
+        return f"the plugin's process ended with status {ended.status}"
+    try:
+        name = signal.Signals(ended.signal).name
+    except ValueError:
+        name = f"signal {ended.signal}"
+    return f"the plugin's process was ended by {name}"

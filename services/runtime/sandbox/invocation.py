@@ -1,0 +1,70 @@
+"""One call in a guest: its result to come, its deadline, and the API calls it made."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+ApiHandler = Callable[[str, dict[str, Any]], Awaitable[Any]]
+"""Answers one API call ``(method, arguments)``. Raises ApiRefusal for what the plugin is to be told."""
+
+MAX_REQUESTS = 64
+MAX_NOTICES = 256
+NOTICE_SECONDS = 1.0
+
+
+class RunningCall:
+    """A call that was sent. ``ended`` from the moment its caller is no longer there for it.
+
+    Its slot stays taken until the guest has answered, also when the caller went away before.
+    """
+
+    def __init__(self, api: ApiHandler, give_back: Callable[[], None], timer: asyncio.TimerHandle) -> None:
+        self.api = api
+        self.result: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.ended = False
+        self._give_back = give_back
+        self._timer = timer
+        self._requests: set[asyncio.Task[None]] = set()
+        self._notices: set[asyncio.Task[None]] = set()
+
+    def has_room(self, *, notice: bool) -> bool:
+        """Whether one more API call may run."""
+        return len(self._notices) < MAX_NOTICES if notice else len(self._requests) < MAX_REQUESTS
+
+    def start(self, work: Awaitable[None], *, notice: bool) -> None:
+        """Run an API call's answering; a notice is one that the plugin does not wait for."""
+        tasks = self._notices if notice else self._requests
+        task = asyncio.ensure_future(work)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    def finish(self, outcome: bytes | Exception) -> None:
+        """The guest's part is over, well or badly."""
+        self._timer.cancel()
+        self._give_back()
+        self.conclude(outcome)
+
+    def conclude(self, outcome: bytes | Exception) -> None:
+        """Tell the caller how it ended, unless it knows already."""
+        if self.result.done():
+            return
+        if isinstance(outcome, Exception):
+            self.result.set_exception(outcome)
+        else:
+            self.result.set_result(outcome)
+
+    async def settle(self) -> None:
+        """The caller goes on: no API call of this one runs any more after this. Notices are let through."""
+        self.ended = True
+        if not self._requests and not self._notices:
+            return
+        for request in self._requests:
+            request.cancel()
+        waiting = self._requests | self._notices
+        try:
+            _, late = await asyncio.wait(waiting, timeout=NOTICE_SECONDS)
+        finally:
+            for task in waiting:
+                task.cancel()
+        if late:
+            await asyncio.wait(late)

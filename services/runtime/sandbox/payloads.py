@@ -1,0 +1,35 @@
+"""The worker's edge of the opaque payloads: typed values in, bytes out, and back."""
+
+import msgspec
+
+from outlet._calls import HookCall, RouteCall, RouteResult
+from services.common.events import DomainEvent
+from services.common.runtime_client import PluginFailed
+
+RouteRequest = RouteCall
+
+_encoder = msgspec.msgpack.Encoder()
+_route_result = msgspec.msgpack.Decoder(RouteResult)
+
+
+def hook_payload(event: DomainEvent) -> bytes:
+    """The payload of a hook call. The event's data is passed on as it is."""
+    return _encoder.encode(
+        HookCall(event.id, event.type, event.source, event.time, event.organization, event.store, event.data)
+    )
+
+
+def route_payload(request: RouteRequest) -> bytes:
+    """The payload of a route call."""
+    return _encoder.encode(request)
+
+
+def read_route_result(payload: bytes) -> RouteResult:
+    """The response in a route's result; a guest may send anything. Raises PluginFailed (``plugin_bad_result``)."""
+    try:
+        result = _route_result.decode(payload)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise PluginFailed("plugin_bad_result", f"the route's result cannot be read: {error}") from error
+    if not 200 <= result.status <= 599:
+        raise PluginFailed("plugin_bad_result", f"status {result.status} is not from 200 to 599")
+    return result

@@ -1,0 +1,170 @@
+"""The guests of a worker: one process per organization and plugin version, made on first use, ended when idle."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+from services.runtime.sandbox.errors import SandboxUnavailable
+from services.runtime.sandbox.guest import Guest, GuestCall
+from services.runtime.sandbox.invocation import ApiHandler, RunningCall
+from services.runtime.sandbox.launcher import Zygote
+from services.runtime.sandbox.slots import Slots
+
+STARTS_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class GuestKey:
+    """Which process a call belongs in. Organizations never share one."""
+
+    organization: str
+    plugin_id: str
+    digest: str
+
+
+class SandboxPool:
+    """Calls plugins, each in its own process.
+
+    ``fetch_package`` gives the bytes of a package by digest; what it raises reaches the caller. At most ``concurrency``
+    calls are in one guest at once; a guest without a call for ``idle_seconds`` ends; loading takes at most
+    ``load_deadline`` seconds.
+    """
+
+    def __init__(
+        self,
+        zygote: Zygote,
+        fetch_package: Callable[[str], Awaitable[bytes]],
+        *,
+        concurrency: int = 8,
+        idle_seconds: float = 300.0,
+        load_deadline: float = 10.0,
+    ) -> None:
+        self._zygote = zygote
+        self._fetch_package = fetch_package
+        self._concurrency = concurrency
+        self._idle_seconds = idle_seconds
+        self._load_deadline = load_deadline
+        self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
+        self._seats: dict[GuestKey, _Seat] = {}
+        self._closed = False
+
+    def __len__(self) -> int:
+        """How many guests run."""
+        return sum(1 for seat in self._seats.values() if seat.guest is not None and seat.guest.usable)
+
+    async def invoke(
+        self, guest_key: GuestKey, call: GuestCall, api: ApiHandler, *, deadline: float, alone: bool = False
+    ) -> bytes:
+        """Run one call and return its result's payload. ``deadline`` is seconds from when the call is sent.
+
+        ``api`` answers the plugin's API calls; none of its runs outlives this call. ``alone``: no other call is in the
+        guest meanwhile, so whatever happens to it is this call's doing.
+
+        Raises PluginFailed, PluginInterrupted, SandboxUnavailable, or what ``fetch_package`` or ``api`` raised.
+        """
+        if self._closed:
+            raise SandboxUnavailable("the sandbox is closed")
+        seat = self._seats.get(guest_key)
+        if seat is None:
+            seat = self._seats[guest_key] = _Seat(self._concurrency, partial(self._start, guest_key))
+            self._end_when_idle(guest_key, seat)
+        return await seat.invoke(call, api, deadline, alone=alone)
+
+    async def close(self) -> None:
+        """End every guest; calls in them are interrupted."""
+        self._closed = True
+        seats = list(self._seats.values())
+        self._seats.clear()
+        for seat in seats:
+            await seat.close()
+
+    async def _start(self, key: GuestKey) -> Guest:
+        package = await self._fetch_package(key.digest)
+        async with self._starts:
+            return await Guest.start(self._zygote, package, key.digest, self._load_deadline)
+
+    def _end_when_idle(self, key: GuestKey, seat: "_Seat") -> None:
+        """Look again when the guest can have been idle for long enough, and not before."""
+        loop = asyncio.get_running_loop()
+
+        def look() -> None:
+            idle_for = loop.time() - seat.last_used
+            if seat.calls:
+                seat.timer = loop.call_later(self._idle_seconds, look)
+            elif idle_for < self._idle_seconds:
+                seat.timer = loop.call_later(self._idle_seconds - idle_for, look)
+            else:
+                del self._seats[key]
+                seat.end()
+
+        seat.timer = loop.call_later(self._idle_seconds, look)
+
+
+class _Seat:
+    """Where the guest of one key is, or will be: calls queue here, whichever process serves them."""
+
+    def __init__(self, concurrency: int, start: Callable[[], Awaitable[Guest]]) -> None:
+        self.guest: Guest | None = None
+        self.slots = Slots(concurrency)
+        self.calls = 0
+        """Calls that wait here or run, also those whose caller has gone away."""
+        self.last_used = asyncio.get_running_loop().time()
+        self.timer: asyncio.TimerHandle | None = None
+        self._start = start
+        self._starting: asyncio.Future[Guest] | None = None
+
+    async def invoke(self, call: GuestCall, api: ApiHandler, deadline: float, *, alone: bool) -> bytes:
+        self.calls += 1
+        try:
+            running = await self._send(call, api, deadline, alone=alone)
+        except BaseException:
+            self._through()
+            raise
+        try:
+            return await running.result
+        finally:
+            await running.settle()
+
+    async def close(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
+        self.end()
+        if self.guest is not None:
+            await self.guest.closed()
+
+    def end(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.guest is not None:
+            self.guest.end(None)
+
+    async def _usable_guest(self) -> Guest:
+        if self.guest is not None and self.guest.usable:
+            return self.guest
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(self._start())
+            self._starting.add_done_callback(self._started)
+        return await asyncio.shield(self._starting)
+
+    def _started(self, starting: "asyncio.Future[Guest]") -> None:
+        self._starting = None
+        if not starting.cancelled() and starting.exception() is None:
+            self.guest = starting.result()
+
+    async def _send(self, call: GuestCall, api: ApiHandler, deadline: float, *, alone: bool) -> RunningCall:
+        await self._usable_guest()  # everyone who waits shares one start, and its failure
+        taken = self.slots.count if alone else 1
+        await self.slots.take(taken)
+        try:
+            guest = await self._usable_guest()  # it may have ended before our turn came
+            return guest.send(call, api, deadline, partial(self._through, taken))
+        except BaseException:
+            self.slots.give_back(taken)
+            raise
+
+    def _through(self, taken: int = 0) -> None:
+        self.calls -= 1
+        self.last_used = asyncio.get_running_loop().time()
+        self.slots.give_back(taken)

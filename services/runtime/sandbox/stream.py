@@ -1,0 +1,104 @@
+"""The worker's end of a guest's stream: frames come in one by one, calls and replies go out together."""
+
+import asyncio
+from collections.abc import Callable
+
+from outlet._frames import (
+    ApiReply,
+    Call,
+    FrameError,
+    GuestFrame,
+    HostFrame,
+    Invoke,
+    Reply,
+    guest_frames,
+    pack,
+    pack_batch,
+)
+
+MAX_UNREAD = 16 * 1024 * 1024
+"""Bytes that may wait for a guest that does not read."""
+
+
+class GuestStream(asyncio.Protocol):
+    """Writing never waits: a guest that does not read is broken once :data:`MAX_UNREAD` bytes wait for it.
+
+    ``on_frame`` gets each frame and may raise FrameError; ``on_broken`` is told why the stream is of no use any more;
+    ``on_closed`` that the other side is gone.
+    """
+
+    def __init__(
+        self, on_frame: Callable[[GuestFrame], None], on_broken: Callable[[str], None], on_closed: Callable[[], None]
+    ) -> None:
+        self._on_frame = on_frame
+        self._on_broken = on_broken
+        self._on_closed = on_closed
+        self._reader = guest_frames()
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._calls: list[Call] = []
+        self._replies: list[ApiReply] = []
+        self._flush_due = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  the loop's promise for a stream socket
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for frame in self._reader.feed(data):
+                self._on_frame(frame)
+        except FrameError as error:
+            self._on_broken(str(error))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._on_closed()
+
+    def send(self, frame: HostFrame) -> None:
+        """Write one frame now, behind what has gathered. Raises FrameTooLarge."""
+        self.write(pack(frame))
+
+    def write(self, frames: bytes) -> None:
+        """Write packed frames now, behind what has gathered."""
+        self._flush()
+        self._write(frames)
+
+    def send_call(self, call: Call) -> None:
+        """Write a call at the end of this turn of the loop, together with others."""
+        self._calls.append(call)
+        self._flush_soon()
+
+    def send_reply(self, reply: ApiReply) -> None:
+        """Write a reply at the end of this turn of the loop, together with others."""
+        self._replies.append(reply)
+        self._flush_soon()
+
+    def close(self) -> None:
+        """Hang up at once, which kills the guest."""
+        self._calls.clear()
+        self._replies.clear()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _flush_soon(self) -> None:
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        if self._replies:
+            self._write(pack_batch(Reply, self._replies))
+            self._replies.clear()
+        if self._calls:
+            self._write(pack_batch(Invoke, self._calls))
+            self._calls.clear()
+
+    def _write(self, frames: bytes) -> None:
+        if self._transport is None:
+            return
+        if self._transport.get_write_buffer_size() > MAX_UNREAD:
+            self._on_broken(f"the plugin has not read {MAX_UNREAD} bytes")
+            return
+        self._transport.write(frames)
