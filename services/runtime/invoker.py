@@ -16,7 +16,14 @@ from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.session import PluginApiSession
 from services.runtime.plugin_api.tables import TableCatalog, purge
 from services.runtime.reporting import Reporter
-from services.runtime.sandbox import GuestCall, GuestKey, PluginInterrupted, SandboxPool, ScopeData
+from services.runtime.sandbox import (
+    GuestCall,
+    GuestKey,
+    PluginInterrupted,
+    SandboxPool,
+    ScopeData,
+    read_route_result,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +89,8 @@ class Invoker:
             result = await self._sandbox.invoke(
                 _guest_key(invocation), _guest_call(invocation), answer, deadline=invocation.deadline, alone=alone
             )
+            if invocation.kind == "route" and read_route_result(result).undo and _stands(work):
+                return result
             if invocation.kind == "lifecycle":
                 result = session.changed_config or b""
             if invocation.target == LifecycleHook.ON_UNINSTALL.value:
@@ -100,6 +109,11 @@ class Invoker:
             await work.rollback()
         session.remember()
         return result
+
+
+def _stands(work: UnitOfWork) -> bool:
+    """Whether what a plugin decided after a database failure is its own decision."""
+    return not is_transient(work.failure) and not isinstance(work.failure, AlreadyDone)
 
 
 def _verdict(error: PluginFailed | TransactionDoomed, work: UnitOfWork) -> Exception:
