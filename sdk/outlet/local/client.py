@@ -5,7 +5,7 @@ from typing import Any, Protocol, Self
 
 import httpx
 
-from outlet.local.issuer import Role
+from outlet.local.roles import Role
 
 TIMEOUT_SECONDS = 60.0
 PACKAGE_TYPE = "application/vnd.outlet.package"

@@ -12,10 +12,12 @@ from pathlib import Path
 import httpx
 from aiokafka.errors import KafkaError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from outlet.local.client import Refused
 from outlet.local.errors import PlatformError
+from outlet.local.interrupts import cancelled_by_signals
 from outlet.local.journey import Journey, Outcome, Platform
 from outlet.local.scenario import trade
 from outlet.local.stack import Stack
@@ -34,12 +36,16 @@ def main(*, only_json: bool = False) -> int:
     errors = Console(stderr=True, highlight=False)
     try:
         outcome = asyncio.run(_run(console))
+    except asyncio.CancelledError:
+        errors.print("Interrupted; nothing is left running.")
+        return 1
     except (PlatformError, PackageError, Refused, NotInTime, KafkaError, httpx.HTTPError) as error:
-        errors.print(f"The demo could not finish: {error or type(error).__name__}", style="red", markup=False)
+        # Some of these have no message of their own.
+        errors.print(f"The demo could not finish: {str(error) or type(error).__name__}", markup=False, soft_wrap=True)
         return 1
     console.print(_table(outcome))
     for difference in outcome.differences:
-        errors.print(f"differs: {difference}", style="red", markup=False)
+        errors.print(f"differs: {difference}", style="red", markup=False, soft_wrap=True)
     print(f"DEMO {json.dumps(outcome.summary())}")  # noqa: T201 - for programs: no styling, no wrapping
     return 0 if outcome.as_expected else 1
 
@@ -48,11 +54,11 @@ async def _run(console: Console) -> Outcome:
     started = time.perf_counter()
 
     def report(sentence: str) -> None:
-        console.print(f"[dim]{time.perf_counter() - started:6.1f} s[/]  {sentence}")
+        console.print(f"[dim]{time.perf_counter() - started:6.1f} s[/]  {escape(sentence)}", soft_wrap=True)
 
     package = build(_plugin_folder())
     business = trade(ORGANIZATION)
-    with tempfile.TemporaryDirectory(prefix="outlet-demo-") as directory:
+    with cancelled_by_signals(), tempfile.TemporaryDirectory(prefix="outlet-demo-") as directory:
         async with Stack(Path(directory)) as stack:
             report(f"the platform is up: {stack.gateway_url}")
             platform = Platform(stack.gateway_url, stack.bootstrap, stack.issuer.token)
