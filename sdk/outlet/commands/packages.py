@@ -56,7 +56,8 @@ def publish(folder: Path, url: str, token: str | None, directory: Path, *, as_js
         typer.echo(response.text)
     else:
         manifest = package.manifest
-        output().print(f"Published {manifest.plugin_id} {manifest.version} ({package.digest})", markup=False)
+        published = f"Published {manifest.plugin_id} {manifest.version} ({package.digest})"
+        output().print(published, markup=False, soft_wrap=True)
 
 
 def _local_token(url: str, directory: Path) -> str:
