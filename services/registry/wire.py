@@ -3,8 +3,11 @@
 import base64
 import binascii
 import json
+from http import HTTPStatus
 from typing import Annotated, Any, Generic, TypeVar
 
+from fastapi import Security
+from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
@@ -13,6 +16,9 @@ from services.common.errors import MEDIA_TYPE, BadRequest
 MAX_PAGE = 200
 
 Item = TypeVar("Item")
+
+BEARER = Security(HTTPBearer(auto_error=False, bearerFormat="JWT"))
+"""Documents that a router takes a token; ``services.common.auth.require`` is what verifies it."""
 
 Line = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """One line of text from a client, without control characters (PostgreSQL takes no NUL)."""
@@ -47,8 +53,8 @@ class Problem(Document):
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For ``responses=`` of a route: these statuses answer problem details."""
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {status: {"model": Problem, "content": {MEDIA_TYPE: {"schema": schema}}} for status in statuses}
+    content = {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
 def encode_cursor(*parts: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from outlet.local.broker import Broker
-from tests.registry.platform import Client, Registry, running_registry
+from tests.registry.platform import Client, LocalRegistry, Registry, running_registry
 from tests.registry.worker import FakeWorker, running_worker
 
 WORKERS_DATABASE = 5  # other tests announce workers of their own
@@ -26,13 +26,24 @@ async def registry_bootstrap() -> AsyncIterator[str]:
     await broker.stop()
 
 
+@pytest.fixture
+async def kafka_brokers() -> AsyncIterator[list[str]]:
+    """Two empty brokers for one test."""
+    brokers = [Broker(), Broker()]
+    for broker in brokers:
+        await broker.start()
+    yield [broker.bootstrap for broker in brokers]
+    for broker in brokers:
+        await broker.stop()
+
+
 @pytest.fixture(scope="session")
 async def registry(
     database: Callable[[str], Awaitable[str]],
     workers_url: str,
     registry_bootstrap: str,
     tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[Registry]:
+) -> AsyncIterator[LocalRegistry]:
     """One registry for all tests that do not restart it; each uses organizations and plugins of its own."""
     directory = tmp_path_factory.mktemp("issuer") / "keys"
     async with running_registry(await database("registry"), workers_url, registry_bootstrap, directory) as running:

@@ -18,12 +18,10 @@ PUBLISHER = "the-publisher"
 
 
 class Registry:
-    """A registry in this process, and tokens for it."""
+    """A registry's address, and tokens for it."""
 
-    def __init__(self, app: FastAPI, http: httpx.AsyncClient, issuer: Issuer, settings: RegistrySettings) -> None:
-        self.app = app
+    def __init__(self, http: httpx.AsyncClient, issuer: Issuer) -> None:
         self.http = http
-        self.settings = settings
         self._issuer = issuer
 
     def caller(self, role: str = "owner", organization: str | None = None, store: str | None = None) -> "Client":
@@ -38,6 +36,15 @@ class Registry:
         published = await self.caller("publisher", PUBLISHER).publish(package(plugin_id, version, **members))
         assert published.status_code == 201, published.text
         return plugin_id
+
+
+class LocalRegistry(Registry):
+    """A registry in this process."""
+
+    def __init__(self, app: FastAPI, http: httpx.AsyncClient, issuer: Issuer, settings: RegistrySettings) -> None:
+        super().__init__(http, issuer)
+        self.app = app
+        self.settings = settings
 
 
 class Client:
@@ -103,7 +110,7 @@ def environment(dsn: str, redis_url: str, bootstrap: str, issuer: Issuer) -> dic
 @asynccontextmanager
 async def running_registry(
     dsn: str, redis_url: str, bootstrap: str, directory: Path, **changes: Any
-) -> AsyncIterator[Registry]:
+) -> AsyncIterator[LocalRegistry]:
     """A registry in this process, from its start to its stop."""
     issuer = Issuer.create(directory)
     settings = RegistrySettings(**environment(dsn, redis_url, bootstrap, issuer) | changes)
@@ -113,4 +120,4 @@ async def running_registry(
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://registry", timeout=30) as http,
     ):
-        yield Registry(app, http, issuer, settings)
+        yield LocalRegistry(app, http, issuer, settings)

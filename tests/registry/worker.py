@@ -42,12 +42,13 @@ FAILS = answers(failure())
 class FakeWorker(pb_grpc.PluginRuntimeServicer):
     """Answers lifecycle calls with ``behaviour``, and keeps what it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, redis: Redis) -> None:
         self.address = ""
         self.directory_revision = 0
         self.behaviour = SUCCEEDS
         self.calls: list[tuple[str, Installation]] = []
         self.requests: list[pb.RunLifecycleHookRequest] = []
+        self.lease = WorkerLease(redis, self.describe)
 
     @property
     def hooks(self) -> list[str]:
@@ -74,15 +75,14 @@ class FakeWorker(pb_grpc.PluginRuntimeServicer):
 @asynccontextmanager
 async def running_worker(redis_url: str) -> AsyncIterator[FakeWorker]:
     """A worker that listens and holds a lease until the block ends."""
-    worker = FakeWorker()
+    redis = Redis.from_url(redis_url)
+    worker = FakeWorker(redis)
     server = grpc.aio.server()
     pb_grpc.add_PluginRuntimeServicer_to_server(worker, server)
     worker.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
-    redis = Redis.from_url(redis_url)
-    lease = WorkerLease(redis, worker.describe)
-    await lease.renew()
-    renewing = asyncio.create_task(lease.run())
+    await worker.lease.renew()
+    renewing = asyncio.create_task(worker.lease.run())
     try:
         yield worker
     finally:

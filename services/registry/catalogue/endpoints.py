@@ -11,11 +11,11 @@ from services.common.errors import OutletError
 from services.registry.catalogue.repository import CatalogueFilter
 from services.registry.catalogue.schemas import CatalogueEntry, PublishedVersion
 from services.registry.catalogue.service import CatalogueService
-from services.registry.wire import MAX_PAGE, Line, Page, problems
+from services.registry.wire import BEARER, MAX_PAGE, Line, Page, problems
 
 DIGEST = r"^sha256:[0-9a-f]{64}$"
 
-router = APIRouter(tags=["marketplace"])
+router = APIRouter(tags=["marketplace"], dependencies=[BEARER])
 internal = APIRouter(tags=["internal"])
 
 

@@ -19,9 +19,9 @@ from services.registry.installations.schemas import (
     InstallRequest,
 )
 from services.registry.installations.service import InstallationService
-from services.registry.wire import MAX_PAGE, Line, Page, problems
+from services.registry.wire import BEARER, MAX_PAGE, Line, Page, problems
 
-router = APIRouter(prefix="/api/plugins", tags=["installations"])
+router = APIRouter(prefix="/api/plugins", tags=["installations"], dependencies=[BEARER])
 
 
 def _service(request: Request) -> InstallationService:
@@ -47,7 +47,7 @@ Service = Annotated[InstallationService, Depends(_service)]
 Queries = Annotated[InstallationQueries, Depends(_queries)]
 InstallationId = Annotated[UUID, Depends(_id)]
 
-READING = problems(401, 403, 404)
+READING = problems(401, 403, 404, 422)
 CHANGING = problems(401, 403, 404, 409, 422, 502, 503, 504)
 
 
