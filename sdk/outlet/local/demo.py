@@ -19,6 +19,7 @@ from outlet.local.client import Refused
 from outlet.local.errors import PlatformError
 from outlet.local.interrupts import cancelled_by_signals
 from outlet.local.journey import Journey, Outcome, Platform
+from outlet.local.keeper import Report
 from outlet.local.scenario import trade
 from outlet.local.stack import Stack
 from outlet.local.waiting import NotInTime
@@ -56,10 +57,16 @@ async def _run(console: Console) -> Outcome:
     def report(sentence: str) -> None:
         console.print(f"[dim]{time.perf_counter() - started:6.1f} s[/]  {escape(sentence)}", soft_wrap=True)
 
+    def part_changed(change: Report) -> None:
+        if change.state == "ready":
+            report(f"{change.part} is ready")
+        elif change.state == "died":
+            report(f"{change.part} died and is started again: {change.detail}")
+
     package = build(_plugin_folder())
     business = trade(ORGANIZATION)
     with cancelled_by_signals(), tempfile.TemporaryDirectory(prefix="outlet-demo-") as directory:
-        async with Stack(Path(directory)) as stack:
+        async with Stack(Path(directory), report=part_changed) as stack:
             report(f"the platform is up: {stack.gateway_url}")
             platform = Platform(stack.gateway_url, stack.bootstrap, stack.issuer.token)
             outcome = await Journey(platform, package, business, report).run()

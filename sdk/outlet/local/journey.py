@@ -84,6 +84,7 @@ class Journey:
             route_status = await self._route_status(client)
             redeemed, overdraw_status = await self._redeem(client, balances)
             components = await self._components(client, expected=1)
+            self._report(f"{INJECTION_POINT} shows {components} component in each of {len(self._trade.stores)} stores")
             inactive_status, awarded_inactive = await self._deactivate(client, installation)
         return Outcome(
             events=len(self._trade.tickets),
@@ -171,8 +172,6 @@ class Journey:
         for store, components in shown.items():
             names = [component["name"] for component in components if component["pluginId"] == PLUGIN_ID]
             self._check(f"components at {INJECTION_POINT} in {store}", len(names), expected)
-        titles = ", ".join(component["title"] for component in shown[self._till]) or "nothing"
-        self._report(f"{INJECTION_POINT} shows: {titles}")
         return len(shown[self._till])
 
     async def _deactivate(self, client: GatewayClient, installation: str) -> tuple[int, int]:
@@ -189,7 +188,10 @@ class Journey:
         await rolled_out(client, installation, "active")
         awarded = await balance(client, customer, self._till) - before
         self._check("points awarded while inactive", awarded, 0)
-        self._report(f"deactivated: the route answers {refused.status_code}, a further sale awards {awarded} points")
+        self._report(
+            f"deactivated: {INJECTION_POINT} shows nothing of it, its route answers {refused.status_code}, "
+            f"a further sale awards {awarded} points"
+        )
         return refused.status_code, awarded
 
     def _check(self, what: str, actual: object, expected: object) -> None:
