@@ -17,6 +17,9 @@ EVENT_TYPE = re.compile(r"([a-z][a-z0-9-]*/)?[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*
 ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 ROUTE_PATH = re.compile(r"(/([A-Za-z0-9._~-]+|\{[a-z_][a-z0-9_]*\}))+")
 
+RESERVED_IDS = frozenset({"install", "marketplace", "ui-components", "events"})
+"""Words that the paths of the platform's own API use."""
+
 INJECTION_POINTS = (
     "POS.AfterCheckout",
     "POS.BeforeCheckout",
@@ -123,6 +126,8 @@ def check(manifest: Manifest) -> None:
     _match(PLUGIN_ID, manifest.plugin_id, "pluginId", "lower-case words joined by hyphens, such as loyalty-points")
     if len(manifest.plugin_id) > 40:
         raise ManifestError("pluginId: at most 40 characters")
+    if manifest.plugin_id in RESERVED_IDS:
+        raise ManifestError(f"pluginId: {manifest.plugin_id!r} is a word of the platform's own paths; take another")
     _match(VERSION, manifest.version, "version", "a semantic version such as 1.4.0")
     _match(ENTRY, manifest.entry, "entry", "module:attribute, such as loyalty_points:plugin")
     for key in ("name", "author", "description"):

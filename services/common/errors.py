@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.common.telemetry import current_request_id
 
@@ -130,11 +131,10 @@ def problem(
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Answer every failure of ``app`` as problem details; an unexpected one is logged and tells nothing."""
+    """Answer every expected failure of ``app`` as problem details."""
     app.add_exception_handler(OutletError, _expected)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 async def _expected(_: Request, error: Exception) -> JSONResponse:
@@ -156,6 +156,31 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
     return problem(error.status_code, code, str(error.detail), remedy, error.headers)
 
 
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    log.error("request failed", path=request.url.path, method=request.method, exc_info=error)
-    return problem(500, OutletError.code, "The service failed unexpectedly.", OutletError.remedy)
+class UnexpectedErrorMiddleware:
+    """Answer what nobody foresaw with a 500 that tells nothing, and log it whole.
+
+    It stands inside the other middleware, so that this answer too carries their headers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def noting_start(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noting_start)
+        except Exception as error:
+            log.error("request failed", path=scope["path"], method=scope["method"], exc_info=error)
+            if started:
+                raise
+            response = problem(500, OutletError.code, "The service failed unexpectedly.", OutletError.remedy)
+            await response(scope, receive, send)

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.common.errors import install_error_handlers
+from services.common.errors import UnexpectedErrorMiddleware, install_error_handlers
 from services.common.settings import ServiceSettings
 from services.common.telemetry import RequestIdMiddleware, configure_logging
 
@@ -67,6 +67,7 @@ def create_app(
     app = FastAPI(title=title, lifespan=with_state, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.started = False
     app.state.readiness = {}
+    app.add_middleware(UnexpectedErrorMiddleware)
     app.add_middleware(BodyLimitMiddleware, limit=body_limit)
     app.add_middleware(RequestIdMiddleware)
     install_error_handlers(app)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import TypeAlias
 
 import asyncpg
 import pytest
@@ -16,7 +17,7 @@ from tests.runtime.conftest import runtime_dsn, runtime_pool
 
 __all__ = ["runtime_dsn", "runtime_pool"]
 
-Pool = asyncpg.Pool
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 
 @pytest.fixture
@@ -53,7 +54,9 @@ async def test_rows_are_published_in_order_and_deleted(
     assert [value for _, value in records] == [*(b"%d" % number for number in range(9)), None]
 
 
-async def test_what_a_transaction_rolled_back_is_never_published(runtime_pool: Pool, producer: AIOKafkaProducer) -> None:
+async def test_what_a_transaction_rolled_back_is_never_published(
+    runtime_pool: Pool, producer: AIOKafkaProducer
+) -> None:
     async with runtime_pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()

@@ -12,6 +12,7 @@ from services.common.workers import (
     preferred,
     read_workers,
 )
+from tests.support.directory import eventually
 
 
 @pytest.fixture
@@ -55,9 +56,7 @@ async def test_while_redis_is_away_the_last_known_workers_stay(redis: Redis, red
     await WorkerLease(redis, lambda: worker("w1")).renew()
     task = asyncio.create_task(followed.run())
     try:
-        async with asyncio.timeout(5):
-            while not await followed.live():
-                await asyncio.sleep(0.01)
+        await eventually(followed.live)
         own.connection_pool.connection_kwargs["port"] = 1
         await own.connection_pool.disconnect()
         await asyncio.sleep(0.6)

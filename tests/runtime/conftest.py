@@ -9,6 +9,7 @@ import pytest_asyncio
 from services.common.database import migrate
 from services.runtime.models import MIGRATIONS
 
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def runtime_dsn(database: Callable[[str], Awaitable[str]]) -> str:
     dsn = await database(f"runtime_{uuid.uuid4().hex[:8]}")

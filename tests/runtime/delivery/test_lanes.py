@@ -13,7 +13,7 @@ def recorder(order: list[str]) -> Callable[[str, asyncio.Event | None], Awaitabl
             await gate.wait()
         order.append(name)
 
-    return work  # type: ignore[return-value]
+    return work
 
 
 async def test_work_of_one_lane_runs_in_order_and_lanes_do_not_wait_for_each_other() -> None:

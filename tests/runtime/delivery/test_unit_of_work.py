@@ -1,6 +1,7 @@
 """Effects happen once: the inbox row and the effects are one transaction."""
 
 import asyncio
+from typing import TypeAlias
 
 import asyncpg
 import pytest
@@ -15,7 +16,7 @@ from services.runtime.delivery.unit_of_work import (
 )
 from services.runtime.plugin_api.errors import ApiRefusal
 
-Pool = asyncpg.Pool
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 KEY = InboxKey("i1", "sale.created", "urn:pos:1", "e1")
 
 

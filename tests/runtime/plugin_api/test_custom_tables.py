@@ -1,11 +1,12 @@
 """Custom tables, on a real PostgreSQL, as a plugin reaches them: through the session of one invocation."""
 
 import asyncio
+import json
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
@@ -18,7 +19,7 @@ from services.runtime.plugin_api.session import PluginApiSession
 from services.runtime.plugin_api.tables import TableCatalog, purge
 from tests.runtime.installations import installation
 
-Pool = asyncpg.Pool
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 ACCOUNTS = {
     "columns": {
         "customer": {"type": "text"},
@@ -235,14 +236,15 @@ async def test_emitted_events_wait_in_the_outbox_with_ids_that_a_repetition_repe
     runtime_pool: Pool, acme: Installation
 ) -> None:
     invocation = Invocation(acme, "hook", "sale.created", "urn:pos", "e1", "s1", b"", 5.0)
-    ids = []
+    ids = set()
     for _ in range(2):
         work = UnitOfWork(runtime_pool, invocation.key)
         session = PluginApiSession(invocation, work, TableCatalog())
         await session("events.emit", {"event": "points-earned", "data": {"points": 3}})
         async with work.use(writes=False) as connection:
             row = await connection.fetchrow("SELECT * FROM outbox")
-        ids.append(row["headers"])
+        headers = json.loads(row["headers"])
+        ids.add(headers["ce_id"])
         await work.rollback()
-    assert '"ce_type": "loyalty-points/points-earned"' in ids[0]
-    assert [text.split('"ce_id": ')[1][:38] for text in ids][0] == [text.split('"ce_id": ')[1][:38] for text in ids][1]
+    assert headers["ce_type"] == "loyalty-points/points-earned"
+    assert len(ids) == 1
