@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import asyncpg
 from alembic import command, context
 from alembic.config import Config
 from sqlalchemy import Connection, MetaData, text
@@ -10,6 +11,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 MIGRATION_LOCK = 7_002
+
+DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""All that a statement can raise. A connection whose server has just gone raises asyncpg's InternalClientError too."""
 
 
 def sqlalchemy_url(dsn: str) -> str:

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from sqlalchemy import BigInteger, Column, DateTime, Identity, LargeBinary, MetaData, Table, Text, func
 from sqlalchemy.dialects.postgresql import JSONB
 
+from services.common.database import DATABASE_ERRORS
 from services.common.topics import CATALOGUE
 
 log = structlog.get_logger(__name__)
@@ -63,7 +64,7 @@ class OutboxRelay:
             self._wake.clear()
             try:
                 published = await self.publish()
-            except (KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except (KafkaError, *DATABASE_ERRORS) as error:
                 log.warning("outbox not published, trying again", error=repr(error))
                 await asyncio.sleep(RETRY_SECONDS)
                 continue

@@ -8,6 +8,7 @@ import asyncpg
 import msgspec
 import structlog
 
+from services.common.database import DATABASE_ERRORS
 from services.common.runtime_client import LifecycleHook, PluginFailed
 from services.runtime.delivery.unit_of_work import AlreadyDone, TransactionDoomed, UnitOfWork, is_transient
 from services.runtime.invocation import Invocation
@@ -101,7 +102,7 @@ class Invoker:
             raise _verdict(error, work) from (work.failure or error)
         except PackageUnavailable as error:
             raise _PlatformFailed from error
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except DATABASE_ERRORS as error:
             if is_transient(error):
                 raise _PlatformFailed from error
             raise
@@ -136,7 +137,7 @@ async def _answer(session: PluginApiSession, method: str, arguments: dict[str, A
         raise
     except (AlreadyDone, TransactionDoomed) as error:
         raise ApiRefusal("transaction_failed", str(error)) from error
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except DATABASE_ERRORS as error:
         # What the database says stays on the host's side; the attempt is doomed and judged when the call ends.
         raise ApiRefusal("database_failed", "the database could not do this") from error
 

@@ -29,12 +29,16 @@ class Refused(Exception):
 
 
 class GatewayClient:
-    """Calls on behalf of one organization. All methods but :meth:`route` raise :class:`Refused` for an error answer."""
+    """Calls on behalf of one organization. All methods but :meth:`route` raise :class:`Refused` for an error answer.
 
-    def __init__(self, url: str, token: TokenSource, organization: str) -> None:
+    ``publisher`` is the organization that publishes plugins: a plugin belongs to the first one that published it.
+    """
+
+    def __init__(self, url: str, token: TokenSource, organization: str, *, publisher: str = "outlet") -> None:
         self._http = httpx.AsyncClient(base_url=url, timeout=TIMEOUT_SECONDS)
         self._token = token
         self._organization = organization
+        self._publisher = publisher
 
     async def __aenter__(self) -> Self:
         return self
@@ -96,7 +100,8 @@ class GatewayClient:
         return dict(response.json())
 
     def _authorization(self, role: Role, store: str | None) -> dict[str, str]:
-        return {"authorization": f"Bearer {self._token(role, self._organization, store=store)}"}
+        organization = self._publisher if role == "publisher" else self._organization
+        return {"authorization": f"Bearer {self._token(role, organization, store=store)}"}
 
 
 def refusal(response: httpx.Response) -> Refused:

@@ -63,13 +63,25 @@ class Outcome:
 
 
 class Journey:
-    """Runs the steps in order on one platform, telling ``report`` about each in a sentence."""
+    """Runs the steps in order on one platform, telling ``report`` about each in a sentence.
 
-    def __init__(self, platform: Platform, package: Package, trade: Trade, report: Callable[[str], None]) -> None:
+    ``patience`` is how many seconds balances may take to become what is expected once all sales are processed.
+    """
+
+    def __init__(
+        self,
+        platform: Platform,
+        package: Package,
+        trade: Trade,
+        report: Callable[[str], None],
+        *,
+        patience: float = 30.0,
+    ) -> None:
         self._platform = platform
         self._package = package
         self._trade = trade
         self._report = report
+        self._patience = patience
         self._till = trade.stores[0]
         self._differences: list[str] = []
 
@@ -126,7 +138,7 @@ class Journey:
 
     async def _compare_points(self, client: GatewayClient) -> dict[str, int]:
         expected = self._trade.expected
-        balances = await settled_points(client, expected, self._trade.stores)
+        balances = await settled_points(client, expected, self._trade.stores, within=self._patience)
         wrong = [customer for customer, points in expected.items() if balances[customer] != points]
         for customer in wrong[:SHOWN_DIFFERENCES]:
             self._check(f"points of {customer}", balances[customer], expected[customer])

@@ -1,4 +1,8 @@
-"""Turns the workers' execution summaries into statistics and errors of installations, each summary once."""
+"""Turns the workers' execution summaries into statistics and errors of installations, each summary once.
+
+Every registry reads all partitions: a summary that was counted is recognised by its cursor, so there is no group to
+join, whose members would make a start or a stop wait for one that died. Offsets are kept under the group's name.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,7 +14,7 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from services.common.errors import Unavailable
@@ -69,16 +73,15 @@ class ReportConsumer:
         async with self._transaction() as session:
             await ReportRepository(session).forget_old_cursors()
         consumer = AIOKafkaConsumer(
-            EXECUTIONS.name,
             bootstrap_servers=self._bootstrap,
             group_id=GROUP,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            metadata_max_age_ms=10_000,
         )
         try:
             await consumer.start()
             while True:
+                _assign(consumer)
                 batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH)
                 records = [record for batch in batches.values() for record in batch]
                 if records:
@@ -102,6 +105,14 @@ class ReportConsumer:
                 await counting.count(report.installation_id, summary, report.last_used)
                 for error in report.errors:
                     await installations.record(error)
+
+
+def _assign(consumer: AIOKafkaConsumer) -> None:
+    """Read all partitions that are known by now: the first one makes the client learn of the others."""
+    known = consumer.partitions_for_topic(EXECUTIONS.name) or {0}
+    partitions = {TopicPartition(EXECUTIONS.name, number) for number in known}
+    if partitions != consumer.assignment():
+        consumer.assign(list(partitions))
 
 
 def _read(record: "ConsumerRecord[bytes, bytes]") -> Report | None:

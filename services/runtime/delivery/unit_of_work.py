@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from services.common.database import DATABASE_ERRORS
 from services.runtime.plugin_api.errors import ApiRefusal
 
 ACQUIRE_SECONDS = 5.0
@@ -24,9 +25,11 @@ JOIN unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS asked (installati
 USING (installation_id, target, source, id)
 """
 
-CONNECTION_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError)
 TRANSIENT = (
-    *CONNECTION_LOST,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.TooManyConnectionsError,
@@ -123,7 +126,7 @@ class UnitOfWork:
             try:
                 if self._transaction is not None:
                     await self._transaction.rollback()
-            except (asyncpg.PostgresError, *CONNECTION_LOST) as error:
+            except DATABASE_ERRORS as error:
                 # The connection is gone: the server has rolled back, or does when it notices. The pool discards it.
                 self.failure = self.failure or error
             finally:

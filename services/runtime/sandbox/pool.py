@@ -112,9 +112,11 @@ class _Seat:
         self.last_used = asyncio.get_running_loop().time()
         self.timer: asyncio.TimerHandle | None = None
         self._start = start
-        self._starting: asyncio.Future[Guest] | None = None
+        self._starting: asyncio.Task[Guest] | None = None
+        self._closed = False
 
     async def invoke(self, call: GuestCall, api: ApiHandler, deadline: float, *, alone: bool) -> bytes:
+        """See :meth:`SandboxPool.invoke`."""
         self.calls += 1
         try:
             running = await self._send(call, api, deadline, alone=alone)
@@ -127,6 +129,8 @@ class _Seat:
             await running.settle()
 
     async def close(self) -> None:
+        """End the guest; nobody gets another one here."""
+        self._closed = True
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.wait([self._starting])
@@ -135,6 +139,7 @@ class _Seat:
             await self.guest.closed()
 
     def end(self) -> None:
+        """End the guest, and with it the calls in it."""
         if self.timer is not None:
             self.timer.cancel()
         if self.guest is not None:
@@ -144,11 +149,19 @@ class _Seat:
         if self.guest is not None and self.guest.usable:
             return self.guest
         if self._starting is None:
-            self._starting = asyncio.ensure_future(self._start())
+            self._starting = asyncio.create_task(self._start_unless_closed())
             self._starting.add_done_callback(self._started)
         return await asyncio.shield(self._starting)
 
-    def _started(self, starting: "asyncio.Future[Guest]") -> None:
+    async def _start_unless_closed(self) -> Guest:
+        try:
+            if self._closed:
+                raise SandboxUnavailable("the sandbox is closed")
+            return await self._start()
+        except asyncio.CancelledError:  # by close alone; those who wait were not cancelled themselves
+            raise SandboxUnavailable("the sandbox was closed while the plugin was loading") from None
+
+    def _started(self, starting: "asyncio.Task[Guest]") -> None:
         self._starting = None
         if not starting.cancelled() and starting.exception() is None:
             self.guest = starting.result()

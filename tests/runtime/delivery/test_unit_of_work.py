@@ -6,6 +6,7 @@ from typing import TypeAlias
 import asyncpg
 import pytest
 
+from services.common.database import DATABASE_ERRORS
 from services.runtime.delivery.unit_of_work import (
     AlreadyDone,
     InboxKey,
@@ -133,7 +134,7 @@ async def test_a_lost_connection_is_transient_and_gives_the_connection_back(runt
     async with work.use(writes=True) as connection:
         pid = connection.get_server_pid()
     await runtime_pool.execute("SELECT pg_terminate_backend($1)", pid)
-    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)) as lost:
+    with pytest.raises(DATABASE_ERRORS) as lost:
         await emit(work)
     await work.rollback()
     assert is_transient(lost.value)
