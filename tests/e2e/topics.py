@@ -1,0 +1,98 @@
+"""Looking into Kafka from outside."""
+
+from collections.abc import Iterable
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from outlet.local.scenario import CONSUMER_GROUP
+from outlet.local.waiting import until
+from outlet.samples.records import Position
+
+POLL_MS = 200
+
+
+async def end_offsets(bootstrap: str, topics: Iterable[str]) -> dict[TopicPartition, int]:
+    """Where each partition of those of these topics that exist ends now."""
+    async with AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer:
+        return dict(await consumer.end_offsets(await _partitions(bootstrap, topics)))
+
+
+async def read_topic(bootstrap: str, topic: str) -> "list[ConsumerRecord[bytes | None, bytes | None]]":
+    """Every record that a topic holds now."""
+    records: list[ConsumerRecord[bytes | None, bytes | None]] = []
+    ends = {partition: end for partition, end in (await end_offsets(bootstrap, [topic])).items() if end}
+    if not ends:
+        return records
+    async with AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False) as consumer:
+        consumer.assign(list(ends))
+        await consumer.seek_to_beginning(*ends)
+        for partition, end in ends.items():
+            while await consumer.position(partition) < end:
+                for found in (await consumer.getmany(timeout_ms=POLL_MS)).values():
+                    records += found
+    return records
+
+
+async def until_on_topic(
+    bootstrap: str, topic: str, header: str, value: str, *, within: float = 15.0
+) -> "ConsumerRecord[bytes | None, bytes | None]":
+    """Wait until a record of a topic has this header; the record."""
+    found: list[ConsumerRecord[bytes | None, bytes | None]] = []
+
+    async def arrived() -> bool:
+        found[:] = [
+            record
+            for record in await read_topic(bootstrap, topic)
+            if (header, value.encode()) in [(name, content) for name, content in record.headers]
+        ]
+        return bool(found)
+
+    await until(arrived, within=within, what=f"a record on {topic} has {header}={value}")
+    return found[0]
+
+
+async def until_group_has(bootstrap: str, members: int, *, within: float = 60.0) -> None:
+    """Wait until so many workers share the partitions of the events."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+
+    async def settled() -> bool:
+        for response in await admin.describe_consumer_groups([CONSUMER_GROUP]):
+            for group in response.groups:
+                return group[2] == "Stable" and len(group[5]) == members
+        return False
+
+    try:
+        await until(settled, within=within, what=f"consumer group {CONSUMER_GROUP} is stable with {members} members")
+    finally:
+        await admin.close()
+
+
+async def send(
+    bootstrap: str,
+    topic: str,
+    value: bytes | None,
+    *,
+    key: bytes | None = None,
+    headers: "Iterable[tuple[str, bytes | None]]" = (),
+) -> Position:
+    """Produce one record as it is, however little sense it makes."""
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, max_request_size=1_048_576) as producer:
+        placed = await producer.send_and_wait(topic, value, key=key, headers=list(headers))
+    return Position(placed.topic, placed.partition, placed.offset)
+
+
+async def _partitions(bootstrap: str, topics: Iterable[str]) -> list[TopicPartition]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        described = await admin.describe_topics(list(topics))
+    finally:
+        await admin.close()
+    return [
+        TopicPartition(topic["topic"], partition["partition"])
+        for topic in described
+        if topic["error_code"] == 0
+        for partition in topic["partitions"]
+    ]
