@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import structlog
 from fastapi import FastAPI
 from sqlmodel import select
 
@@ -29,6 +30,8 @@ from services.registry.reconciliation import reconcile
 from services.registry.reports.consumer import ReportConsumer
 from services.registry.settings import RegistrySettings
 from services.registry.workers import LiveWorkers, open_redis
+
+log = structlog.get_logger(__name__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -72,8 +75,8 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     app.state.installations = InstallationService(transaction, operations)
     app.state.installation_queries = InstallationQueries(transaction, workers)
     background = [
-        _background(opened, relay.run()),
-        _background(opened, ReportConsumer(bootstrap, transaction).run()),
+        _background(opened, "outbox relay", relay.run()),
+        _background(opened, "report consumer", ReportConsumer(bootstrap, transaction).run()),
     ]
     app.state.readiness = {
         "database": lambda: _answers(transaction),
@@ -81,9 +84,10 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     }
 
 
-def _background(opened: AsyncExitStack, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Run ``work`` until the service stops."""
-    task = asyncio.create_task(work)
+def _background(opened: AsyncExitStack, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Run ``work`` until the service stops. It ends earlier only by a fault, which ends readiness too."""
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_log_fault)
 
     async def end() -> None:
         task.cancel()
@@ -91,6 +95,11 @@ def _background(opened: AsyncExitStack, work: Coroutine[Any, Any, None]) -> asyn
 
     opened.push_async_callback(end)
     return task
+
+
+def _log_fault(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (fault := task.exception()) is not None:
+        log.critical("background work ended", work=task.get_name(), exc_info=fault)
 
 
 async def _answers(transaction: Transaction) -> bool:

@@ -66,6 +66,11 @@ class Client:
     async def post(self, path: str, body: Any = None) -> httpx.Response:
         return await self._http.post(f"/api/plugins{path}", json=body, headers=self._headers)
 
+    async def send(self, path: str, body: str) -> httpx.Response:
+        """Post a body as it is, announced as JSON."""
+        headers = self._headers | {"Content-Type": "application/json"}
+        return await self._http.post(f"/api/plugins{path}", content=body, headers=headers)
+
     async def put(self, path: str, body: Any) -> httpx.Response:
         return await self._http.put(f"/api/plugins{path}", json=body, headers=self._headers)
 

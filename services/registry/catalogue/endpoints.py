@@ -83,6 +83,9 @@ async def publish_version(
     responses={200: {"content": {MEDIA_TYPE: {}}}, **problems(404, 422)},
 )
 async def read_package(digest: Annotated[str, Path(pattern=DIGEST)], catalogue: Catalogue) -> Response:
-    """The bytes of a package, for workers. They are named by their digest, so they can be kept for ever."""
+    """The bytes of a package, for workers, which have no token: the gateway does not pass this path on.
+
+    They are named by their digest, so they can be kept for ever.
+    """
     headers = {"ETag": f'"{digest}"', "Cache-Control": "public, max-age=31536000, immutable"}
     return Response(await catalogue.package(digest), media_type=MEDIA_TYPE, headers=headers)

@@ -45,18 +45,16 @@ class InstallationQueries:
         """Everything of one installation. Raises NotFound when it is none of the caller's."""
         async with self._transaction() as session:
             installations = InstallationRepository(session)
-            row = await installations.get(installation_id)
-            installation = check_sees(caller, row and row[0])
+            installation, version = check_sees(caller, await installations.get(installation_id))
             errors = _documents(caller, await installations.errors(installation_id))
-        assert row is not None  # noqa: S101  check_sees refuses None
-        return InstallationDetails.of(*row, errors=errors, rollout=await self._rollout(installation))
+        rollout = await self._rollout(installation)
+        return InstallationDetails.of(installation, version, errors=errors, rollout=rollout)
 
     async def stats(self, caller: Caller, installation_id: UUID) -> InstallationStats:
         """The usage and health of one installation. Raises NotFound when it is none of the caller's."""
         async with self._transaction() as session:
             installations = InstallationRepository(session)
-            row = await installations.get(installation_id)
-            installation = check_sees(caller, row and row[0])
+            installation, _ = check_sees(caller, await installations.get(installation_id))
             errors = _documents(caller, await installations.errors(installation_id))
         return InstallationStats.of(installation, errors)
 

@@ -17,7 +17,7 @@ from services.registry.database import Transaction
 from services.registry.installations.lifecycle import TRANSITIONS, Move, Status, check_move, legal_moves
 from services.registry.installations.operations import Operation, Operations, remember
 from services.registry.installations.publication import PublicationLog
-from services.registry.installations.repository import InstallationRepository
+from services.registry.installations.repository import InstallationRepository, Row
 from services.registry.installations.schemas import InstallRequest
 from services.registry.installations.scope import check_manages
 from services.registry.models import Installation, PluginVersion
@@ -83,15 +83,13 @@ class InstallationService:
     async def configure(self, caller: Caller, installation_id: UUID, wanted: dict[str, Any]) -> None:
         """Replace the configuration; workers take it over with the next call of the plugin."""
         async with self._transaction() as session:
-            row = await InstallationRepository(session).get(installation_id)
-            check_manages(caller, row and row[0])
-        assert row is not None  # noqa: S101  check_manages refuses None
-        config = await complete_config(wanted, read_manifest(row[1]).settings_schema)  # takes time: nothing is locked
+            _, read = check_manages(caller, await InstallationRepository(session).get(installation_id))
+        config = await complete_config(wanted, read_manifest(read).settings_schema)  # takes time: nothing is locked
         async with self._transaction() as session:
             publications = PublicationLog(session)
             revision = await publications.next_revision()
             installation, version = await self._lock(session, caller, installation_id, Move.CONFIGURE)
-            if version.digest != row[1].digest:
+            if version.digest != read.digest:
                 raise Conflict("The installation was given another version meanwhile.")
             installation.config, installation.revision = config, revision
             await publications.announce(installation, version)
@@ -118,14 +116,9 @@ class InstallationService:
                 ignore_failure=ignore_failure,
             )
 
-    async def _lock(
-        self, session: AsyncSession, caller: Caller, installation_id: UUID, move: Move
-    ) -> tuple[Installation, PluginVersion]:
+    async def _lock(self, session: AsyncSession, caller: Caller, installation_id: UUID, move: Move) -> Row:
         installations = InstallationRepository(session)
-        row = await installations.lock(installation_id)
-        check_manages(caller, row and row[0])
-        assert row is not None  # noqa: S101  check_manages refuses None
-        installation, version = row
+        installation, version = check_manages(caller, await installations.lock(installation_id))
         self._operations.check_idle(installation, await installations.now())
         check_move(move, Status(installation.status), installed=installation.installed_at is not None)
         return installation, version

@@ -46,8 +46,7 @@ async def test_requests_of_another_shape(owner: Client, plugin_id: str, members:
 
 async def test_numbers_that_json_does_not_have(owner: Client, plugin_id: str) -> None:
     body = f'{{"pluginId": "{plugin_id}", "config": {{"rate": NaN}}}}'
-    headers = owner._headers | {"Content-Type": "application/json"}
-    refused = await owner.registry.http.post("/api/plugins/install", content=body, headers=headers)
+    refused = await owner.send("/install", body)
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_config")
 
 
@@ -116,6 +115,13 @@ async def test_roles_that_do_not_manage(owner: Client, plugin_id: str, worker: F
     ]
     assert {(attempt.status_code, attempt.json()["code"]) for attempt in attempts} == {(403, "forbidden")}
     assert (await caller.get(path)).status_code == (200 if role == "manager" else 403)
+
+
+async def test_bodies_nested_without_end(owner: Client, plugin_id: str) -> None:
+    for depth, status in ((900, 422), (100_000, 400)):
+        nested = "[" * depth + "]" * depth
+        refused = await owner.send("/install", f'{{"pluginId": "{plugin_id}", "config": {{"key": {nested}}}}}')
+        assert refused.status_code == status, refused.text
 
 
 async def test_requests_without_a_token(registry: Registry) -> None:

@@ -1,57 +1,15 @@
 """Execution summaries become statistics and errors, each summary once."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
-from aiokafka import AIOKafkaProducer
 
-from services.common.reports import ExecutionError, ExecutionSummary, encode_summary
-from services.common.topics import EXECUTIONS
+from services.common.reports import encode_summary
 from tests.registry.platform import Client, running_registry
+from tests.registry.summaries import counted, error, produce, summary
 from tests.registry.worker import FakeWorker
-
-MOMENT = "2026-02-01T10:00:00+00:00"
-
-
-def summary(installation_id: str, sequence: int, **members: Any) -> ExecutionSummary:
-    known: dict[str, Any] = {
-        "installation_id": installation_id,
-        "organization_id": "any",
-        "worker_id": "w1",
-        "sequence": sequence,
-        "last_used": MOMENT,
-    }
-    return ExecutionSummary(**known | members)
-
-
-def error(number: int) -> ExecutionError:
-    return ExecutionError(
-        at=MOMENT, code="plugin_raised", message=f"error {number}\0", stack="Traceback", during="sale.created"
-    )
-
-
-async def produce(bootstrap: str, *values: bytes) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
-    await producer.start()
-    try:
-        for value in values:
-            await producer.send_and_wait(EXECUTIONS.name, value, partition=0)
-    finally:
-        await producer.stop()
-
-
-async def counted(caller: Client, installation_id: str, hook_runs: int) -> dict[str, Any]:
-    """The statistics once so many runs are counted."""
-    async with asyncio.timeout(30):
-        while True:
-            stats: dict[str, Any] = (await caller.get(f"/{installation_id}/stats")).json()
-            if stats["hookRuns"] >= hook_runs:
-                return stats
-            await asyncio.sleep(0.05)
 
 
 async def test_summaries_are_added_up_and_repetitions_are_not(
