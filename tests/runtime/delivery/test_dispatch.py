@@ -1,0 +1,217 @@
+"""From a record to the hooks that listen, and to the moment its offset may be committed."""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import asyncpg
+import msgspec
+import pytest
+from aiokafka import ConsumerRecord
+
+from services.common.directory import Directory, Installation
+from services.common.events import DomainEvent
+from services.common.runtime_client import PluginFailed
+from services.runtime.delivery.dispatch import Arrival, Dispatcher
+from services.runtime.invoker import Invoker
+from services.runtime.plugin_api.tables import TableCatalog
+from services.runtime.sandbox import GuestCall
+from tests.runtime.installations import installation
+from tests.runtime.scripted import Api, Script, ScriptedSandbox, raising
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+
+@dataclass
+class Notes:
+    """What the dispatcher reports and keeps."""
+
+    failures: list[PluginFailed] = field(default_factory=list)
+    letters: list[dict[str, str]] = field(default_factory=list)
+    finished: list[int] = field(default_factory=list)
+    crashes: list[BaseException] = field(default_factory=list)
+
+    def hook_ran(self, _: Installation) -> None:
+        return None
+
+    def api_called(self, _: Installation) -> None:
+        return None
+
+    def failed(self, _: Installation, during: str, failure: PluginFailed, event_id: str | None) -> None:
+        assert (during, bool(event_id)) == ("sale.created", True)
+        self.failures.append(failure)
+
+    async def publish(self, _: Any, code: str, reason: str, **facts: str) -> None:
+        self.letters.append({"code": code, "reason": reason, **facts})
+
+    def finish(self, record: "ConsumerRecord[bytes, bytes]") -> None:
+        self.finished.append(record.offset)
+
+    async def until_finished(self, count: int) -> None:
+        async with asyncio.timeout(10):
+            while len(self.finished) < count:  # noqa: ASYNC110  finishing is a plain callback
+                await asyncio.sleep(0.005)
+
+
+def arrival(number: int, *, key: str = "acme/s1/1", event_id: str | None = None) -> Arrival:
+    event = DomainEvent(
+        event_id or f"e{number}",
+        "sale.created",
+        "urn:pos",
+        "2026-11-01T12:00:00Z",
+        "acme",
+        "s1",
+        json.dumps({"id": "1", "number": number}).encode(),
+    )
+    record: ConsumerRecord[bytes, bytes] = ConsumerRecord(
+        "outlet.events.sale", 0, number, 0, 0, key.encode(), event.data, None, 0, len(event.data), event.headers()
+    )
+    return Arrival(record, event)
+
+
+@dataclass
+class Bench:
+    directory: Directory
+    pool: Pool
+    notes: Notes
+
+    def dispatcher(self, script: Script) -> tuple[Dispatcher, ScriptedSandbox]:
+        sandbox = ScriptedSandbox(script)
+        notes: Any = self.notes
+        invoker = Invoker(self.pool, sandbox, TableCatalog(), notes)  # type: ignore[arg-type]
+        return Dispatcher(self.directory, self.pool, invoker, notes, notes, 5.0), sandbox
+
+    async def run(self, dispatcher: Dispatcher, *arrivals: Arrival) -> None:
+        await dispatcher.dispatch(list(arrivals), self.notes.finish, self.notes.crashes.append)
+
+
+@pytest.fixture
+def bench(runtime_pool: Pool) -> Bench:
+    directory = Directory()
+    directory.put(installation())
+    return Bench(directory, runtime_pool, Notes())
+
+
+async def write(api: Api, _: GuestCall) -> bytes | None:
+    await api("events.emit", {"event": "done", "data": {}})
+    return None
+
+
+async def test_a_record_is_finished_once_every_hook_has_ended(bench: Bench) -> None:
+    gate, all_called = asyncio.Event(), asyncio.Event()
+    slow = installation("slow-plugin")
+    bench.directory.put(slow)
+
+    async def script(_: Api, call: GuestCall) -> bytes | None:
+        if len(sandbox.calls) == 2:
+            all_called.set()
+        if call.scope.installation_id == slow.id:
+            await gate.wait()
+        return None
+
+    dispatcher, sandbox = bench.dispatcher(script)
+    await bench.run(dispatcher, arrival(1))
+    await asyncio.wait_for(all_called.wait(), 10)
+    assert bench.notes.finished == []
+    gate.set()
+    await bench.notes.until_finished(1)
+
+
+async def test_a_record_that_nobody_listens_to_is_finished_at_once(bench: Bench) -> None:
+    dispatcher, sandbox = bench.dispatcher(write)
+    foreign = arrival(1)
+    event = DomainEvent("e", "sale.created", "urn:pos", "t", "globex", "s1", b"{}")
+    await bench.run(dispatcher, Arrival(foreign.record, event))
+    assert bench.notes.finished == [1]
+    assert sandbox.calls == []
+
+
+async def test_a_redelivered_event_is_finished_without_calling_the_plugin(bench: Bench) -> None:
+    dispatcher, sandbox = bench.dispatcher(write)
+    await bench.run(dispatcher, arrival(1))
+    await bench.notes.until_finished(1)
+    await bench.run(dispatcher, arrival(2, event_id="e1"))
+    await bench.notes.until_finished(2)
+    assert len(sandbox.calls) == 1
+
+
+async def test_the_same_event_twice_in_one_batch_has_one_effect(bench: Bench) -> None:
+    dispatcher, _ = bench.dispatcher(write)
+    await bench.run(dispatcher, arrival(1), arrival(2, event_id="e1"))
+    await bench.notes.until_finished(2)
+    assert await bench.pool.fetchval("SELECT count(*) FROM outbox") == 1
+
+
+async def test_events_of_one_key_run_in_order_and_of_other_keys_beside_them(bench: Bench) -> None:
+    order: list[int] = []
+    gate = asyncio.Event()
+
+    async def script(_: Api, call: GuestCall) -> bytes | None:
+        number = msgspec.json.decode(msgspec.msgpack.decode(call.payload)[-1])["number"]
+        if number == 1:
+            await gate.wait()
+        order.append(number)
+        return None
+
+    dispatcher, _ = bench.dispatcher(script)
+    await bench.run(dispatcher, arrival(1), arrival(2), arrival(3, key="acme/s1/2"))
+    await bench.notes.until_finished(1)
+    assert order == [3]
+    gate.set()
+    await bench.notes.until_finished(3)
+    assert order == [3, 1, 2]
+
+
+async def test_a_failing_hook_is_reported_kept_as_a_dead_letter_and_finished(bench: Bench) -> None:
+    dispatcher, _ = bench.dispatcher(raising)
+    await bench.run(dispatcher, arrival(1))
+    await bench.notes.until_finished(1)
+    assert [failure.code for failure in bench.notes.failures] == ["plugin_raised"]
+    found = bench.directory.listeners("sale.created", "acme", "s1")[0]
+    assert bench.notes.letters == [
+        {
+            "code": "plugin_raised",
+            "reason": "ValueError: no",
+            "installation": found.id,
+            "plugin": "loyalty-points",
+            "version": "1.0.0",
+            "hook": "sale.created",
+        }
+    ]
+
+
+async def test_what_is_deactivated_while_its_event_waits_does_not_run(bench: Bench) -> None:
+    found = bench.directory.listeners("sale.created", "acme", "s1")[0]
+
+    async def deactivate(_: Api, __: GuestCall) -> bytes | None:
+        bench.directory.put(msgspec.structs.replace(found, status="inactive", revision=2))
+        return None
+
+    dispatcher, sandbox = bench.dispatcher(deactivate)
+    await bench.run(dispatcher, arrival(1), arrival(2))
+    await bench.notes.until_finished(2)
+    assert len(sandbox.calls) == 1
+
+
+async def test_what_cannot_be_brought_to_an_end_is_not_finished_and_stops_the_worker(bench: Bench) -> None:
+    async def defect(_: Api, __: GuestCall) -> bytes | None:
+        raise RuntimeError("a defect of the host")
+
+    dispatcher, _ = bench.dispatcher(defect)
+    await bench.run(dispatcher, arrival(1))
+    async with asyncio.timeout(5):
+        while not bench.notes.crashes:  # noqa: ASYNC110  a plain callback
+            await asyncio.sleep(0.005)
+    assert bench.notes.finished == []
+
+
+async def test_closing_ends_what_runs_without_finishing_it(bench: Bench) -> None:
+    async def forever(_: Api, __: GuestCall) -> bytes | None:
+        await asyncio.Event().wait()
+        return None
+
+    dispatcher, _ = bench.dispatcher(forever)
+    await bench.run(dispatcher, arrival(1))
+    await dispatcher.close()
+    assert (bench.notes.finished, bench.notes.crashes) == ([], [])
