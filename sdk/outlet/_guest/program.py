@@ -61,13 +61,13 @@ class Program:
         handler = self._hooks.get(target)
         if handler is None:
             raise BadResult(f"the plugin has no hook {target!r}")
-        await handler(api, event)
+        _expect_nothing(await handler(api, event), target)
         return b""
 
     async def _lifecycle_hook(self, target: str, api: Api) -> bytes:
         for name, handler in self._lifecycle.items():
             if name == target:
-                await handler(api)
+                _expect_nothing(await handler(api), target)
         return b""
 
     async def _route(self, payload: bytes, api: Api) -> bytes:
@@ -84,6 +84,12 @@ class Program:
             return respond(await handler(api, _request(asked, params)))
         except (Problem, RouteNotFound, MethodNotAllowed) as refusal:
             return refuse(refusal)
+
+
+def _expect_nothing(result: object, target: str) -> None:
+    """Nobody reads what a hook returns: an author who returns something expects an effect that it does not have."""
+    if result is not None:
+        raise BadResult(f"the hook {target} returned {type(result).__name__}; a hook returns nothing")
 
 
 def _event(call: HookCall) -> Event:

@@ -55,6 +55,8 @@ async def misbehave(api: Api, event: Event) -> None:
         assert sys.stdin.read() == ""
     elif how == "surrogate":
         raise ValueError("\\ud800" + "x" * 10_000)
+    elif how == "return":
+        return {"points": 3}
     elif how == "deep":
         def down(): down()
         down()
@@ -71,8 +73,11 @@ async def value(api: Api, request: Request):
     }[request.params["which"]]
 
 @plugin.on_install
-async def fine() -> str:
-    return "ignored"
+async def fine() -> None: ...
+
+@plugin.on_activate
+async def answers() -> str:
+    return "to nobody"
 """
 
 
@@ -88,6 +93,7 @@ async def failure_of(call: Any) -> PluginFailed:
         ("raise", "plugin_raised", "RuntimeError: no such rate"),
         ("cancel", "plugin_raised", "asyncio.exceptions.CancelledError"),
         ("deep", "plugin_raised", "RecursionError"),
+        ("return", "plugin_bad_result", "the hook sale.created returned dict"),
         ("sys.exit", "plugin_exited", "SystemExit: bye"),
         ("interrupt", "plugin_exited", "KeyboardInterrupt"),
         ("exit", "plugin_exited", "the plugin's process ended with status 3"),
@@ -145,6 +151,12 @@ async def test_a_route_that_returns_rubbish_is_labelled(start_plugin: StartPlugi
     failure = await failure_of(start_plugin(PLUGIN).route("GET", f"/value/{which.replace(' ', '%20')}"))
     assert failure.code == "plugin_bad_result"
     assert message in failure.message
+
+
+async def test_a_lifecycle_hook_that_returns_something_is_labelled(start_plugin: StartPlugin) -> None:
+    failure = await failure_of(start_plugin(PLUGIN).lifecycle("onActivate"))
+    assert failure.code == "plugin_bad_result"
+    assert "the hook onActivate returned str" in failure.message
 
 
 @pytest.mark.parametrize("how", ["busy", "exit", "segfault", "garbage", "hang up"])
