@@ -1,6 +1,7 @@
 """Tells the registry what plugins did: one summary per installation and second, on ``outlet.executions``."""
 
 import asyncio
+import uuid
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,7 +37,8 @@ class Reporter:
 
     def __init__(self, producer: AIOKafkaProducer, worker_id: str) -> None:
         self._producer = producer
-        self._worker_id = worker_id
+        # Sequences start again with the process, so the process is what they count for.
+        self._worker_id = f"{worker_id}/{uuid.uuid4().hex[:12]}"
         self._sequence = 0
         self._open: dict[tuple[str, str], _Counts] = defaultdict(_Counts)
 

@@ -1,0 +1,174 @@
+"""The worker's gRPC door, over a real connection."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import asyncpg
+import grpc
+import grpc.aio
+import msgspec
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from outlet.local.network import free_port
+from proto import runtime_pb2 as pb
+from proto.runtime_pb2_grpc import PluginRuntimeStub
+from services.common.directory import Directory, Installation, encode_installation
+from services.common.runtime_client import PluginFailed
+from services.runtime.invoker import Invoker
+from services.runtime.plugin_api.tables import TableCatalog
+from services.runtime.sandbox import GuestCall
+from services.runtime.server import SERVICE, GrpcServer, PluginRuntime
+from tests.runtime.installations import installation
+from tests.runtime.scripted import Api, ScriptedSandbox, raising, route_result
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+
+class Failures:
+    """Counts nothing but failures."""
+
+    def __init__(self) -> None:
+        self.codes: list[str] = []
+
+    def api_called(self, _: Installation) -> None:
+        return None
+
+    def route_called(self, _: Installation) -> None:
+        return None
+
+    def failed(self, _: Installation, __: str, failure: PluginFailed) -> None:
+        self.codes.append(failure.code)
+
+
+@dataclass
+class Worker:
+    directory: Directory
+    sandbox: ScriptedSandbox
+    failures: Failures
+    server: GrpcServer
+    channel: grpc.aio.Channel
+
+    def script(self, script: Any) -> None:
+        self.sandbox._script = script
+
+    def install(self, **facts: Any) -> Installation:
+        found = installation(**facts)
+        self.directory.put(found)
+        self.directory.advance(found.revision)
+        return found
+
+    async def call(self, found: Installation, **changes: Any) -> pb.CallRouteResponse:
+        caller = pb.Caller(subject="u", organization_id=changes.pop("organization", "acme"), role="cashier")
+        facts = {"call_id": uuid.uuid4().hex, "installation_id": found.id, "revision": found.revision, **changes}
+        request = pb.CallRouteRequest(method="GET", path="/points/1", caller=caller, **facts)
+        return await PluginRuntimeStub(self.channel).CallRoute(request, timeout=20)
+
+    async def run_hook(self, found: Installation, **changes: Any) -> pb.RunLifecycleHookResponse:
+        facts: dict[str, Any] = {
+            "operation_id": uuid.uuid4().hex,
+            "hook": pb.LIFECYCLE_HOOK_ON_INSTALL,
+            "installation": encode_installation(found),
+        }
+        request = pb.RunLifecycleHookRequest(**{**facts, **changes})
+        return await PluginRuntimeStub(self.channel).RunLifecycleHook(request, timeout=20)
+
+    async def health(self) -> int:
+        request = health_pb2.HealthCheckRequest(service=SERVICE)
+        answer = await health_pb2_grpc.HealthStub(self.channel).Check(request)
+        status: int = answer.status
+        return status
+
+
+async def answer(_: Api, __: GuestCall) -> bytes | None:
+    return route_result(201)
+
+
+@pytest.fixture
+async def worker(runtime_pool: Pool) -> AsyncIterator[Worker]:
+    directory, failures, sandbox = Directory(), Failures(), ScriptedSandbox(answer)
+    reporter: Any = failures
+    invoker = Invoker(runtime_pool, sandbox, TableCatalog(), reporter)  # type: ignore[arg-type]
+    runtime = PluginRuntime(directory, invoker, reporter, route_deadline=5, lifecycle_deadline=5)
+    address = f"127.0.0.1:{free_port()}"
+    server = GrpcServer(address, runtime)
+    async with server.serving(), grpc.aio.insecure_channel(address) as channel:
+        yield Worker(directory, sandbox, failures, server, channel)
+
+
+async def status_of(call: Any) -> grpc.StatusCode:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await call
+    return error.value.code()
+
+
+async def test_a_route_is_answered(worker: Worker) -> None:
+    response = await worker.call(worker.install())
+    assert (response.WhichOneof("result"), response.reply.status) == ("reply", 201)
+
+
+async def test_a_plugins_failure_is_an_answer_and_is_reported(worker: Worker) -> None:
+    worker.script(raising)
+    response = await worker.call(worker.install())
+    assert (response.failure.code, response.failure.stack) == ("plugin_raised", "Traceback ...")
+    assert worker.failures.codes == ["plugin_raised"]
+
+
+async def test_another_organizations_installation_does_not_exist(worker: Worker) -> None:
+    found = worker.install()
+    assert await status_of(worker.call(found, organization="globex")) is grpc.StatusCode.NOT_FOUND
+    assert worker.sandbox.calls == []
+
+
+async def test_what_is_not_active_is_not_called(worker: Worker) -> None:
+    found = worker.install(status="inactive")
+    assert await status_of(worker.call(found)) is grpc.StatusCode.FAILED_PRECONDITION
+
+
+async def test_a_worker_waits_until_it_knows_what_the_caller_knows(worker: Worker) -> None:
+    known = worker.install(revision=1)
+    calling = asyncio.create_task(worker.call(known, revision=2))
+    worker.directory.put(msgspec.structs.replace(known, revision=2))
+    worker.directory.advance(2)
+    assert (await calling).reply.status == 201
+    assert await status_of(worker.call(known, revision=99)) is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_lifecycle_hook_runs_on_the_installation_that_the_registry_sends(worker: Worker) -> None:
+    async def configure(api: Api, call: GuestCall) -> bytes | None:
+        assert (call.kind, call.target) == ("lifecycle", "onInstall")
+        await api("config.set", {"key": "a", "value": 1})
+        return None
+
+    worker.script(configure)
+    response = await worker.run_hook(installation(status="installing"))
+    assert (response.HasField("failure"), response.config) == (False, b'{"a":1}')
+    worker.script(raising)
+    failed = await worker.run_hook(installation(status="installing"))
+    assert (failed.failure.code, failed.HasField("config")) == ("plugin_raised", False)
+
+
+async def test_a_failing_uninstall_can_be_overruled(worker: Worker) -> None:
+    worker.script(raising)
+    request = {"hook": pb.LIFECYCLE_HOOK_ON_UNINSTALL}
+    assert (await worker.run_hook(installation(), **request)).HasField("failure")
+    assert not (await worker.run_hook(installation(), **request, ignore_failure=True)).HasField("failure")
+
+
+@pytest.mark.parametrize("changes", [{"installation": b"rubbish"}, {"hook": pb.LIFECYCLE_HOOK_UNSPECIFIED}])
+async def test_an_unreadable_lifecycle_request_is_refused(worker: Worker, changes: dict[str, Any]) -> None:
+    assert await status_of(worker.run_hook(installation(), **changes)) is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_health_says_when_the_worker_serves_and_reflection_says_what(worker: Worker) -> None:
+    assert await worker.health() == health_pb2.HealthCheckResponse.NOT_SERVING
+    await worker.server.ready()
+    assert await worker.health() == health_pb2.HealthCheckResponse.SERVING
+    stub = reflection_pb2_grpc.ServerReflectionStub(worker.channel)
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    answers = [one async for one in stub.ServerReflectionInfo(iter([request]))]
+    assert SERVICE in {service.name for service in answers[0].list_services_response.service}
