@@ -7,19 +7,20 @@ from typing import Any
 
 from outlet.local.client import GatewayClient, TokenSource
 from outlet.local.scenario import (
+    INJECTION_POINT,
     PLUGIN_ID,
     Trade,
     balance,
+    components,
     deliver,
     redeem,
-    rolled_out,
     set_up,
     settled_points,
+    switch,
 )
 from outlet.package import Package
 from outlet.samples.records import record
 
-INJECTION_POINT = "POS.AfterCheckout"
 REDEEMING_CUSTOMERS = 5
 SHOWN_DIFFERENCES = 5
 
@@ -95,8 +96,8 @@ class Journey:
             balances = await self._compare_points(client)
             route_status = await self._route_status(client)
             redeemed, overdraw_status = await self._redeem(client, balances)
-            components = await self._components(client, expected=1)
-            self._report(f"{INJECTION_POINT} shows {components} component in each of {len(self._trade.stores)} stores")
+            shown = await self._components(client, expected=1)
+            self._report(f"{INJECTION_POINT} shows {shown} component in each of {len(self._trade.stores)} stores")
             inactive_status, awarded_inactive = await self._deactivate(client, installation)
         return Outcome(
             events=len(self._trade.tickets),
@@ -108,7 +109,7 @@ class Journey:
             route_status=route_status,
             points_redeemed=redeemed,
             overdraw_status=overdraw_status,
-            components=components,
+            components=shown,
             inactive_route_status=inactive_status,
             points_awarded_while_inactive=awarded_inactive,
             seconds=round(time.perf_counter() - started, 2),
@@ -116,7 +117,7 @@ class Journey:
         )
 
     async def _set_up(self, client: GatewayClient) -> str:
-        installation = await set_up(client, self._package.data)
+        installation = await set_up(client, self._package.data, self._trade.stores)
         manifest = self._package.manifest
         self._report(
             f"{manifest.name} {manifest.version} published, installed for {len(self._trade.stores)} stores, active"
@@ -179,25 +180,22 @@ class Journey:
         return redeemed, overdraw_status
 
     async def _components(self, client: GatewayClient, *, expected: int) -> int:
-        """How many components each store's screen shows: the same in all, or a difference."""
-        shown = {store: await client.components(INJECTION_POINT, store) for store in self._trade.stores}
-        for store, components in shown.items():
-            names = [component["name"] for component in components if component["pluginId"] == PLUGIN_ID]
-            self._check(f"components at {INJECTION_POINT} in {store}", len(names), expected)
-        return len(shown[self._till])
+        """How many components the screens show: the same in every store, or a difference."""
+        shown = {store: len(await components(client, store)) for store in self._trade.stores}
+        for store, count in shown.items():
+            self._check(f"components at {INJECTION_POINT} in {store}", count, expected)
+        return shown[self._till]
 
     async def _deactivate(self, client: GatewayClient, installation: str) -> tuple[int, int]:
         """Deactivate, let one more sale pass, and look at the balance through the plugin activated again."""
         customer, organization = str(self._trade.further["customerId"]), self._trade.organization
         before = await balance(client, customer, self._till)
-        await client.deactivate(installation)
-        await rolled_out(client, installation, "inactive")
+        await switch(client, installation, self._trade.stores, active=False)
         refused = await client.route("GET", PLUGIN_ID, f"/points/{customer}", store=self._till)
         self._check("status of an inactive plugin's route", refused.status_code, 409)
         await self._components(client, expected=0)
         await deliver(self._platform.bootstrap, [record("sale", self._trade.further, organization=organization)])
-        await client.activate(installation)
-        await rolled_out(client, installation, "active")
+        await switch(client, installation, self._trade.stores, active=True)
         awarded = await balance(client, customer, self._till) - before
         self._check("points awarded while inactive", awarded, 0)
         self._report(

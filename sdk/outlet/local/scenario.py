@@ -16,6 +16,7 @@ from outlet.samples.records import Position, Record, publish, record
 
 PLUGIN_ID = "loyalty-points"
 CONSUMER_GROUP = "outlet.runtime"
+INJECTION_POINT = "POS.AfterCheckout"
 CONCURRENT_READS = 8
 
 
@@ -67,13 +68,40 @@ def trade(
     )
 
 
-async def set_up(client: GatewayClient, package: bytes, *, within: float = 60.0) -> str:
-    """Publish the loyalty plugin, install and activate it organization-wide; returns the id of the installation."""
+async def set_up(client: GatewayClient, package: bytes, stores: Sequence[str], *, within: float = 60.0) -> str:
+    """Publish the loyalty plugin, install it organization-wide and activate it; returns the id of the installation."""
     await client.publish(package)
     installation = await client.install(PLUGIN_ID)
-    await client.activate(installation["id"])
-    await rolled_out(client, installation["id"], "active", within=within)
+    await switch(client, str(installation["id"]), stores, active=True, within=within)
     return str(installation["id"])
+
+
+async def switch(
+    client: GatewayClient, installation_id: str, stores: Sequence[str], *, active: bool, within: float = 60.0
+) -> None:
+    """Activate or deactivate, and wait until all act on it: the workers, the gateway, and the screens of every store.
+
+    Each of them follows the directory by itself, so one may be a moment ahead of another.
+    """
+    await (client.activate if active else client.deactivate)(installation_id)
+    await rolled_out(client, installation_id, "active" if active else "inactive", within=within)
+    status = 200 if active else 409
+
+    async def followed() -> bool:
+        for store in stores:
+            route = await client.route("GET", PLUGIN_ID, "/points/nobody", store=store)
+            shown = await components(client, store)
+            if route.status_code != status or bool(shown) != active:
+                return False
+        return True
+
+    await until(followed, within=within, what=f"routes answer {status} and screens show it as that says")
+
+
+async def components(client: GatewayClient, store: str) -> list[str]:
+    """The names of the plugin's components after a checkout in this store."""
+    shown = await client.components(INJECTION_POINT, store)
+    return [component["name"] for component in shown if component["pluginId"] == PLUGIN_ID]
 
 
 async def rolled_out(client: GatewayClient, installation_id: str, status: str, *, within: float = 60.0) -> Json:
