@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import tempfile
 import time
 from collections.abc import Mapping
@@ -43,6 +44,8 @@ def main(*, only_json: bool = False) -> int:
     except (PlatformError, PackageError, Refused, NotInTime, KafkaError, httpx.HTTPError) as error:
         # Some of these have no message of their own.
         errors.print(f"The demo could not finish: {str(error) or type(error).__name__}", markup=False, soft_wrap=True)
+        if isinstance(error, PlatformError) and error.remedy:
+            errors.print(error.remedy, markup=False, soft_wrap=True)
         return 1
     console.print(_table(outcome))
     for difference in outcome.differences:
@@ -66,12 +69,17 @@ async def _run(console: Console) -> Outcome:
     package = build(_plugin_folder())
     business = trade(ORGANIZATION)
     with cancelled_by_signals(), tempfile.TemporaryDirectory(prefix="outlet-demo-") as directory:
-        async with Stack(Path(directory), report=part_changed) as stack:
+        async with Stack(Path(directory), environ=_own_environment(), report=part_changed) as stack:
             report(f"the platform is up: {stack.gateway_url}")
             platform = Platform(stack.gateway_url, stack.bootstrap, stack.issuer.token)
             outcome = await Journey(platform, package, business, report).run()
         report("stopped; nothing is left behind")
     return replace(outcome, seconds=round(time.perf_counter() - started, 2))
+
+
+def _own_environment() -> Mapping[str, str]:
+    """This process's environment without what configures another platform: the demo is always on embedded parts."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("OUTLET_")}
 
 
 def _plugin_folder() -> Path:

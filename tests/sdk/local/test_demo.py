@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
@@ -56,8 +55,10 @@ async def test_a_balance_that_is_not_as_expected_is_named(platform: Platform, pa
     assert not outcome.as_expected
 
 
-async def test_the_command_ends_with_its_figures_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    demo = await _demo(tmp_path)
+async def test_the_command_runs_on_its_own_parts_and_ends_with_its_figures(
+    tmp_path: Path,
+) -> None:
+    demo = await _demo(tmp_path, OUTLET_KAFKA_BOOTSTRAP="kafka.example:9092", OUTLET_REGISTRY_PORT="1")
     output, errors = await demo.communicate()
     lines = output.decode().splitlines()
     assert (demo.returncode, errors) == (0, b"")
@@ -86,13 +87,16 @@ async def test_an_interrupted_demo_says_so_and_leaves_nothing_behind(tmp_path: P
     assert _processes_in(tmp_path) == []
 
 
-async def test_a_platform_that_cannot_start_is_said_in_one_line(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        demo = await _demo(tmp_path, OUTLET_REGISTRY_PORT=str(taken.getsockname()[1]))
-        output, errors = await demo.communicate()
+async def test_outside_of_a_checkout_the_demo_says_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "services").mkdir()
+    (tmp_path / "services" / "__init__.py").touch()
+    demo = await _demo(tmp_path, PYTHONPATH=str(tmp_path))
+    output, errors = await demo.communicate()
     assert (demo.returncode, output) == (1, b"")
-    assert errors.decode().startswith("The demo could not finish: ")
-    assert len(errors.splitlines()) == 1
+    assert errors.decode().splitlines() == [
+        "The demo could not finish: the example plugin plugins/loyalty_points is not here",
+        "Run it from a checkout of Outlet.",
+    ]
 
 
 async def _demo(temporary: Path, **environment: str) -> asyncio.subprocess.Process:
