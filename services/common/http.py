@@ -97,4 +97,12 @@ async def _run_checks(checks: Mapping[str, ReadinessCheck]) -> dict[str, bool]:
 def serve(app: FastAPI, service: str, settings: ServiceSettings, port: int) -> None:
     """Run ``app`` until SIGTERM or SIGINT, then let open requests finish for at most 3 s."""
     configure_logging(service, settings)
-    uvicorn.run(app, host=settings.host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=3)
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=3,
+    )
