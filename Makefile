@@ -32,7 +32,8 @@ check: $(STAMP) ## ruff, mypy --strict, import contracts, generated code
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --config pyproject.toml
+	@cd plugins/loyalty_points && ../../$(BIN)/mypy
+	@PYTHONPATH=plugins/loyalty_points $(BIN)/lint-imports --config pyproject.toml --no-logo
 	@$(BIN)/python -m proto.generate --check
 
 proto: $(STAMP) ## regenerate the Python of proto/
