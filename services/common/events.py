@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 SPEC_VERSION = "1.0"
 CONTENT_TYPE = "application/json"
+ORGANIZATION_WIDE = "*"
+"""The store of an event that is not about one store. Heard by installations of the whole organization."""
 
 
 class MalformedEvent(ValueError):

@@ -24,6 +24,7 @@ from services.runtime.delivery.dispatch import Dispatcher
 from services.runtime.invoker import Invoker
 from services.runtime.models import MIGRATIONS
 from services.runtime.packages import PackageStore
+from services.runtime.plugin_api.groups import Resources
 from services.runtime.plugin_api.tables import TableCatalog
 from services.runtime.reporting import Reporter
 from services.runtime.sandbox import SandboxPool, Zygote, hide_from_other_processes
@@ -59,7 +60,7 @@ async def run(settings: RuntimeSettings) -> None:
         directory = Directory()
         follower = DirectoryFollower(settings.kafka_bootstrap, directory)
         reporter = Reporter(producer, settings.worker_id)
-        invoker = Invoker(database, sandbox, TableCatalog(), reporter)
+        invoker = Invoker(database, sandbox, Resources(TableCatalog()), reporter)
         dead_letters = DeadLetters(producer)
         dispatcher = Dispatcher(directory, database, invoker, reporter, dead_letters, settings.hook_deadline)
         consumer = await _open_consumer(settings, stack)

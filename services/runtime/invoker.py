@@ -14,8 +14,9 @@ from services.runtime.delivery.unit_of_work import AlreadyDone, TransactionDoome
 from services.runtime.invocation import Invocation
 from services.runtime.packages import PackageUnavailable
 from services.runtime.plugin_api.errors import ApiRefusal
+from services.runtime.plugin_api.groups import Context, Resources
 from services.runtime.plugin_api.session import PluginApiSession
-from services.runtime.plugin_api.tables import TableCatalog, purge
+from services.runtime.plugin_api.tables import purge
 from services.runtime.reporting import Reporter
 from services.runtime.sandbox import (
     GuestCall,
@@ -43,12 +44,12 @@ class Invoker:
         self,
         database: "asyncpg.Pool[asyncpg.Record]",
         sandbox: SandboxPool,
-        catalog: TableCatalog,
+        resources: Resources,
         reporter: Reporter,
     ) -> None:
         self._database = database
         self._sandbox = sandbox
-        self._catalog = catalog
+        self._resources = resources
         self._reporter = reporter
 
     async def run(self, invocation: Invocation) -> bytes:
@@ -80,7 +81,7 @@ class Invoker:
 
     async def _attempt(self, invocation: Invocation, *, alone: bool) -> bytes:
         work = UnitOfWork(self._database, invocation.key)
-        session = PluginApiSession(invocation, work, self._catalog)
+        session = PluginApiSession(Context(invocation, work, self._resources))
 
         async def answer(method: str, arguments: dict[str, Any]) -> Any:
             self._reporter.api_called(invocation.installation)
@@ -108,7 +109,7 @@ class Invoker:
             raise
         finally:
             await work.rollback()
-        session.remember()
+        session.committed()
         return result
 
 

@@ -20,6 +20,7 @@ from proto.runtime_pb2_grpc import PluginRuntimeStub
 from services.common.directory import Directory, Installation, encode_installation
 from services.common.runtime_client import PluginFailed
 from services.runtime.invoker import Invoker
+from services.runtime.plugin_api.groups import Resources
 from services.runtime.plugin_api.tables import TableCatalog
 from services.runtime.sandbox import GuestCall
 from services.runtime.server import SERVICE, GrpcServer, PluginRuntime
@@ -92,7 +93,7 @@ async def answer(_: Api, __: GuestCall) -> bytes | None:
 async def worker(runtime_pool: Pool) -> AsyncIterator[Worker]:
     directory, failures, sandbox = Directory(), Failures(), ScriptedSandbox(answer)
     reporter: Any = failures
-    invoker = Invoker(runtime_pool, sandbox, TableCatalog(), reporter)  # type: ignore[arg-type]
+    invoker = Invoker(runtime_pool, sandbox, Resources(TableCatalog()), reporter)  # type: ignore[arg-type]
     runtime = PluginRuntime(directory, invoker, reporter, route_deadline=5, lifecycle_deadline=5)
     address = f"127.0.0.1:{free_port()}"
     server = GrpcServer(address, runtime)

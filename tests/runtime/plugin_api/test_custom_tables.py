@@ -15,6 +15,7 @@ from services.common.directory import Installation
 from services.runtime.delivery.unit_of_work import UnitOfWork
 from services.runtime.invocation import Invocation, Kind
 from services.runtime.plugin_api.errors import ApiRefusal
+from services.runtime.plugin_api.groups import Context, Resources
 from services.runtime.plugin_api.session import PluginApiSession
 from services.runtime.plugin_api.tables import TableCatalog, purge
 from tests.runtime.installations import installation
@@ -39,7 +40,7 @@ Call = Callable[..., Awaitable[Any]]
 def session_of(pool: Pool, found: Installation, kind: Kind = "hook") -> tuple[PluginApiSession, UnitOfWork]:
     invocation = Invocation(found, kind, "sale.created", "urn:test", uuid.uuid4().hex, "s1", b"", 5.0)
     work = UnitOfWork(pool, invocation.key)
-    return PluginApiSession(invocation, work, TableCatalog()), work
+    return PluginApiSession(Context(invocation, work, Resources(TableCatalog()))), work
 
 
 @pytest.fixture
@@ -239,7 +240,7 @@ async def test_emitted_events_wait_in_the_outbox_with_ids_that_a_repetition_repe
     ids = set()
     for _ in range(2):
         work = UnitOfWork(runtime_pool, invocation.key)
-        session = PluginApiSession(invocation, work, TableCatalog())
+        session = PluginApiSession(Context(invocation, work, Resources(TableCatalog())))
         await session("events.emit", {"event": "points-earned", "data": {"points": 3}})
         async with work.use(writes=False) as connection:
             row = await connection.fetchrow("SELECT * FROM outbox")

@@ -1,0 +1,62 @@
+"""What plugins emit: events of type ``<plugin>/<event>``, published when the invocation is committed."""
+
+import json
+import re
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from services.common.events import ORGANIZATION_WIDE, DomainEvent
+from services.common.outbox import INSERT as INSERT_OUTBOX
+from services.common.topics import PLUGIN_EVENTS
+from services.runtime.plugin_api.errors import ApiRefusal
+from services.runtime.plugin_api.groups import Arguments, Context, Group, method
+
+EMITTED = uuid.UUID("6f1c0e0a-5f0c-5a3e-9a0b-0d9b6c1f7a11")  # namespace of the ids of emitted events
+EVENT_NAME = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)*")
+MAX_EVENT_BYTES = 64 * 1024
+
+
+class Emit(Arguments):
+    event: str
+    data: dict[str, Any]
+
+
+class Events(Group):
+    """``events.emit``."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._emitted = 0
+
+    @method("events.emit", Emit)
+    async def emit(self, call: Emit) -> None:
+        if not EVENT_NAME.fullmatch(call.event) or len(call.event) > 64:
+            raise ApiRefusal("invalid_event_name", f"{call.event!r:.80} is no event name such as points-earned")
+        data = _encode(call.data)
+        # The same attempt of the same cause emits the same ids, so a consumer recognises a repetition.
+        name = "/".join([*self.invocation.key.row(), str(self._emitted)])
+        self._emitted += 1
+        event = DomainEvent(
+            id=str(uuid.uuid5(EMITTED, name)),
+            type=f"{self.installation.plugin_id}/{call.event}",
+            source=f"urn:outlet:installation:{self.installation.id}",
+            time=datetime.now(UTC).isoformat(),
+            organization=self.installation.organization_id,
+            store=self.invocation.store or ORGANIZATION_WIDE,
+            data=data,
+        )
+        headers = {name: value.decode() for name, value in event.headers()}
+        async with self.work.use(writes=True) as connection:
+            key = event.record_key(self.installation.id)
+            await connection.execute(INSERT_OUTBOX, PLUGIN_EVENTS.name, key, event.data, json.dumps(headers))
+
+
+def _encode(data: dict[str, Any]) -> bytes:
+    try:
+        encoded = json.dumps(data, default=str, allow_nan=False).encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ApiRefusal("invalid_event", f"an event's data is JSON: {error}") from error
+    if len(encoded) > MAX_EVENT_BYTES:
+        raise ApiRefusal("event_too_large", f"an event's data is at most {MAX_EVENT_BYTES} bytes")
+    return encoded
