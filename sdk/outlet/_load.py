@@ -12,7 +12,7 @@ import msgspec
 from outlet import manifest as manifests
 from outlet._modules import importable
 from outlet._plugin import Plugin, declared, declared_components
-from outlet.manifest import Category, Dependency, Manifest, ManifestError, Permission
+from outlet.manifest import Category, Dependency, Host, Limits, Manifest, ManifestError, Permission, PluginCall
 
 PLUGIN_FILE = "plugin.toml"
 NOT_CODE = frozenset({"tests", "test", "build", "dist", "docs"})
@@ -48,9 +48,23 @@ class _Dependency(msgspec.Struct, forbid_unknown_fields=True):
     version: str = ">=0"
 
 
+class _Host(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    purpose: str
+
+
+class _Call(msgspec.Struct, forbid_unknown_fields=True):
+    plugin: str
+    purpose: str
+
+
 class _PluginFile(msgspec.Struct, forbid_unknown_fields=True):
     plugin: _About
     permissions: tuple[_Permission, ...] = ()
+    hosts: tuple[_Host, ...] = ()
+    calls: tuple[_Call, ...] = ()
+    exports: tuple[str, ...] = ()
+    limits: Limits = Limits()
     dependencies: tuple[_Dependency, ...] = ()
     settings: dict[str, Any] = {}
 
@@ -84,6 +98,10 @@ def read_plugin(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
         repository=about.repository,
         license=about.license,
         permissions=tuple(Permission(name=part.name, purpose=part.purpose) for part in described.permissions),
+        hosts=tuple(Host(name=part.name, purpose=part.purpose) for part in described.hosts),
+        calls=tuple(PluginCall(plugin_id=part.plugin, purpose=part.purpose) for part in described.calls),
+        exports=described.exports,
+        limits=described.limits,
         dependencies=tuple(Dependency(plugin_id=part.id, version=part.version) for part in described.dependencies),
         settings_schema=described.settings,
         lifecycle=code.lifecycle,

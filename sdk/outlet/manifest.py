@@ -15,6 +15,14 @@ PLUGIN_ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 EVENT_TYPE = re.compile(r"([a-z][a-z0-9-]*/)?[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)*")
 ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+HANDLER_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+HOST_NAME = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])")
+MODELS = ("sale", "product", "customer", "employee", "store")
+VERBS = ("read", "create", "update", "delete")
+PERMISSIONS = frozenset(
+    {f"{model}:{verb}" for model in MODELS for verb in VERBS}
+    | {"customer:personal-data", "employee:personal-data", "notify:send"}
+)
 ROUTE_PATH = re.compile(r"(/([A-Za-z0-9._~-]+|\{[a-z_][a-z0-9_]*\}))+")
 
 RESERVED_IDS = frozenset({"install", "marketplace", "ui-components", "events"})
@@ -45,10 +53,44 @@ class _Part(msgspec.Struct, rename="camel", frozen=True, kw_only=True, forbid_un
 
 
 class Permission(_Part, frozen=True, kw_only=True):
-    """One thing the plugin may do, and why the organization should grant it."""
+    """One thing the plugin may do, and why the organization should grant it.
+
+    ``<model>:<verb>`` with a model of :data:`MODELS` and a verb of :data:`VERBS`; ``customer:personal-data`` and
+    ``employee:personal-data``; ``notify:send``. Hosts and calls of other plugins are declared apart, and granted as
+    ``host:<name>`` and ``call:<plugin id>``.
+    """
 
     name: str
     purpose: str
+
+
+class Host(_Part, frozen=True, kw_only=True):
+    """An outside host that the plugin fetches from: an exact DNS name, or ``*.`` before one for its subdomains."""
+
+    name: str
+    purpose: str
+
+
+class PluginCall(_Part, frozen=True, kw_only=True):
+    """Another plugin whose exported routes this one calls."""
+
+    plugin_id: str
+    purpose: str
+
+
+class Limits(_Part, frozen=True, kw_only=True):
+    """What one sandbox process may use; the operator's caps apply on top. None: the operator's default.
+
+    Memory in MiB, times in seconds, rates per second.
+    """
+
+    memory_mib: int | None = None
+    cpu_seconds: float | None = None
+    hook_seconds: float | None = None
+    route_seconds: float | None = None
+    concurrency: int | None = None
+    bytes_per_second: int | None = None
+    log_lines_per_second: int | None = None
 
 
 class Dependency(_Part, frozen=True, kw_only=True):
@@ -81,6 +123,24 @@ class ComponentDeclaration(_Part, frozen=True, kw_only=True):
     route: str | None = None
 
 
+class ScheduleDeclaration(_Part, frozen=True, kw_only=True):
+    """A recurring tick: cron with five fields, evaluated in an IANA time zone.
+
+    ``missed`` says what becomes of ticks that nobody was there for: ``skip`` them, ``once`` for all, or run ``all``.
+    """
+
+    name: str
+    cron: str
+    timezone: str = "UTC"
+    missed: Literal["skip", "once", "all"] = "once"
+
+
+class JobDeclaration(_Part, frozen=True, kw_only=True):
+    """Background work that the plugin's handlers can enqueue."""
+
+    name: str
+
+
 class Manifest(_Part, frozen=True, kw_only=True):
     """Everything the platform knows of one version of a plugin without running its code."""
 
@@ -98,12 +158,27 @@ class Manifest(_Part, frozen=True, kw_only=True):
     repository: str | None = None
     license: str | None = None
     permissions: tuple[Permission, ...] = ()
+    hosts: tuple[Host, ...] = ()
+    calls: tuple[PluginCall, ...] = ()
+    exports: tuple[str, ...] = ()
+    """Routes that other plugins may call, as ``GET /points/{customer_id}``."""
+    limits: Limits = Limits()
     dependencies: tuple[Dependency, ...] = ()
     settings_schema: dict[str, Any] = {}
     lifecycle: tuple[Lifecycle, ...] = ()
     hooks: tuple[HookDeclaration, ...] = ()
     routes: tuple[RouteDeclaration, ...] = ()
     components: tuple[ComponentDeclaration, ...] = ()
+    schedules: tuple[ScheduleDeclaration, ...] = ()
+    jobs: tuple[JobDeclaration, ...] = ()
+
+    def wanted_grants(self) -> tuple[str, ...]:
+        """Everything an organization is asked to grant."""
+        return (
+            *(permission.name for permission in self.permissions),
+            *(f"host:{host.name}" for host in self.hosts),
+            *(f"call:{call.plugin_id}" for call in self.calls),
+        )
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -133,6 +208,7 @@ def check(manifest: Manifest) -> None:
     for key in ("name", "author", "description"):
         if not getattr(manifest, key).strip():
             raise ManifestError(f"{key}: must not be empty")
+    _check_grants(manifest)
     for hook in manifest.hooks:
         _match(EVENT_TYPE, hook.event, "hooks.event", "an event type such as sale.created or other-plugin/event")
     for route in manifest.routes:
@@ -142,9 +218,38 @@ def check(manifest: Manifest) -> None:
             raise ManifestError(
                 f"components.injectionPoint: {component.injection_point!r} is none of {INJECTION_POINTS}"
             )
+    routes = {f"{route.method} {route.path}" for route in manifest.routes}
+    for export in manifest.exports:
+        if export not in routes:
+            raise ManifestError(f"exports: {export!r} is no route of the plugin; routes are {sorted(routes)}")
+    for name in [*(schedule.name for schedule in manifest.schedules), *(job.name for job in manifest.jobs)]:
+        _match(HANDLER_NAME, name, "schedules.name, jobs.name", "a name such as nightly-report")
+    for key, value in msgspec.structs.asdict(manifest.limits).items():
+        if value is not None and value <= 0:
+            raise ManifestError(f"limits.{key}: must be above 0")
+    _distinct("schedules", [schedule.name for schedule in manifest.schedules])
+    _distinct("jobs", [job.name for job in manifest.jobs])
     _distinct("hooks", [hook.event for hook in manifest.hooks])
     _distinct("routes", [f"{route.method} {route.path}" for route in manifest.routes])
     _distinct("components", [f"{part.injection_point} {part.name}" for part in manifest.components])
+
+
+def _check_grants(manifest: Manifest) -> None:
+    for permission in manifest.permissions:
+        if permission.name not in PERMISSIONS:
+            raise ManifestError(f"permissions.name: {permission.name!r} is none of {sorted(PERMISSIONS)}")
+    for host in manifest.hosts:
+        _match(HOST_NAME, host.name, "hosts.name", "a DNS name such as api.example.com or *.example.com")
+    for call in manifest.calls:
+        _match(PLUGIN_ID, call.plugin_id, "calls.pluginId", "a plugin id")
+    purposes = [
+        *(permission.purpose for permission in manifest.permissions),
+        *(host.purpose for host in manifest.hosts),
+        *(call.purpose for call in manifest.calls),
+    ]
+    if not all(purpose.strip() for purpose in purposes):
+        raise ManifestError("purpose: say why the plugin needs it, for whoever is asked to grant it")
+    _distinct("permissions, hosts, calls", list(manifest.wanted_grants()))
 
 
 def _match(pattern: re.Pattern[str], value: str, key: str, expected: str) -> None:

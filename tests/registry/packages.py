@@ -30,7 +30,7 @@ def manifest(plugin_id: str, version: str = "1.0.0", **members: Any) -> Manifest
         "category": "loyalty",
         "tags": ["test"],
         "permissions": [
-            {"name": "sales:read", "purpose": "to count them"},
+            {"name": "sale:read", "purpose": "to count them"},
             {"name": "customers:read", "purpose": "to know them"},
         ],
         "settingsSchema": SETTINGS,

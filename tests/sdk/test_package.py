@@ -22,7 +22,7 @@ description = "Almost nothing."
 tags = ["a", "b"]
 
 [[permissions]]
-name = "sales:read"
+name = "sale:read"
 purpose = "To count them."
 
 [[dependencies]]
@@ -82,7 +82,7 @@ def test_a_folder_becomes_a_manifest_and_its_code(folder: Path) -> None:
         "tiny:plugin",
         ("a", "b"),
     )
-    assert [part.name for part in manifest.permissions] == ["sales:read"]
+    assert [part.name for part in manifest.permissions] == ["sale:read"]
     assert [(part.plugin_id, part.version) for part in manifest.dependencies] == [("other-plugin", ">=1.0")]
     assert manifest.settings_schema["properties"]["rate"]["default"] == 1.5
     assert [hook.event for hook in manifest.hooks] == ["sale.created"]

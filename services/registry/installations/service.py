@@ -160,7 +160,7 @@ async def _version(session: AsyncSession, wanted: InstallRequest) -> PluginVersi
 
 
 def _grants(manifest: Manifest, wanted: list[str] | None) -> list[str]:
-    asked = [permission.name for permission in manifest.permissions]
+    asked = list(manifest.wanted_grants())
     if wanted is None:
         return asked
     unknown = [name for name in wanted if name not in asked]

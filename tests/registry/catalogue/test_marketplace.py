@@ -39,7 +39,7 @@ async def test_a_published_version_is_listed_with_what_it_declares(publisher: Cl
             }
         ],
         "permissions": [
-            {"name": "sales:read", "purpose": "to count them"},
+            {"name": "sale:read", "purpose": "to count them"},
             {"name": "customers:read", "purpose": "to know them"},
         ],
     }

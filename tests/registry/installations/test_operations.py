@@ -26,7 +26,7 @@ async def test_an_installed_plugin_shows_everything_about_itself(
         "organizationId": owner.organization,
         "storeId": None,
         "config": {"rate": 2},
-        "grants": ["sales:read", "customers:read"],
+        "grants": ["sale:read", "customers:read"],
         "category": "loyalty",
         "tags": ["test"],
         "icon": None,

@@ -34,7 +34,7 @@ async def test_a_configuration_against_the_schema(owner: Client, plugin_id: str,
 
 
 async def test_permissions_that_the_plugin_does_not_ask_for(owner: Client, plugin_id: str) -> None:
-    await assert_refused(owner, 422, "invalid_grants", plugin_id, grants=["sales:read", "everything"])
+    await assert_refused(owner, 422, "invalid_grants", plugin_id, grants=["sale:read", "everything"])
 
 
 @pytest.mark.parametrize(
