@@ -1,0 +1,173 @@
+"""Which addresses plugins can reach, checked where the connection is made.
+
+A name is looked up once, every address of the answer is checked, and the connection goes to an address that was
+checked: a name that answers differently the next time (DNS rebinding) changes nothing. TLS still verifies the name.
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import TypeAlias
+
+import anyio
+import httpcore
+
+Address: TypeAlias = IPv4Address | IPv6Address
+Network: TypeAlias = IPv4Network | IPv6Network
+Resolver: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
+"""From a host name and a port to the texts of its addresses. Raises OSError when there are none."""
+SocketOption: TypeAlias = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
+
+SECONDS_PER_ADDRESS = 3.0
+MAX_ADDRESSES = 4
+
+# IANA's special-purpose registry (RFC 6890), and 168.63.129.16, where Azure serves its virtual machines from.
+_SPECIAL_IPV4 = tuple(
+    IPv4Network(network)
+    for network in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "168.63.129.16/32",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+    )
+)
+# Only 2000::/3 is assigned for the internet. Outside it are mapped, compatible, NAT64, local and multicast addresses;
+# within it lie Teredo (2001::/32), 6to4 (2002::/16) and documentation.
+_PUBLIC_IPV6 = IPv6Network("2000::/3")
+_SPECIAL_IPV6 = tuple(IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
+_ISATAP = (0x00005EFE, 0x02005EFE)  # the upper half of an interface identifier that embeds an IPv4 address
+
+
+class AddressRefused(Exception):
+    """A name that leads to an address which plugins must not reach. Does not say which: no plugin's business."""
+
+
+class Guard:
+    """Decides on addresses: public unicast ones, less what the operator denies.
+
+    ``loopback`` is for tests, whose receivers are on this machine: it allows loopback addresses and plain http.
+    """
+
+    def __init__(self, *, denied: Iterable[Network] = (), loopback: bool = False) -> None:
+        self._denied = tuple(denied)
+        self.loopback = loopback
+
+    def allows(self, address: Address) -> bool:
+        """Whether a connection to ``address`` may be made."""
+        if self.loopback and address.is_loopback:
+            return True
+        if any(address in network for network in self._denied if network.version == address.version):
+            return False
+        if isinstance(address, IPv4Address):
+            return not any(address in network for network in _SPECIAL_IPV4)
+        return (
+            address.scope_id is None
+            and address in _PUBLIC_IPV6
+            and not any(address in network for network in _SPECIAL_IPV6)
+            and (int(address) >> 32) & 0xFFFFFFFF not in _ISATAP
+        )
+
+
+class SystemResolver:
+    """The machine's own resolver, on threads of its own: slow name servers of strangers hold up nobody else."""
+
+    def __init__(self, threads: int = 8) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="outbound-resolver")
+
+    async def __call__(self, host: str, port: int) -> list[str]:
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._threads, _look_up, host, port)
+        return list(dict.fromkeys(found))
+
+    def close(self) -> None:
+        """Take no more look-ups; those that run end in their own time."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class GuardedNetwork(httpcore.AsyncNetworkBackend):
+    """Makes httpcore's connections, to addresses that the guard allows."""
+
+    def __init__(self, guard: Guard, resolve: Resolver) -> None:
+        self._guard = guard
+        self._resolve = resolve
+        self._network = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109  httpcore's signature
+        local_address: str | None = None,
+        socket_options: Iterable[SocketOption] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Look up, check, connect. Raises AddressRefused, httpcore.ConnectError or httpcore.ConnectTimeout."""
+        try:
+            with anyio.fail_after(timeout):
+                addresses = await self._checked(host, port)
+                return await self._first_that_answers(addresses, port, local_address, socket_options)
+        except TimeoutError:
+            raise httpcore.ConnectTimeout("no connection in time") from None
+
+    async def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,  # noqa: ASYNC109
+        socket_options: Iterable[SocketOption] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        raise AddressRefused("plugins reach no sockets of this machine")
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def _checked(self, host: str, port: int) -> list[Address]:
+        try:
+            addresses = [ip_address(found) for found in await self._resolve(host, port)]
+        except (OSError, ValueError) as error:  # ValueError: UnicodeError of a name, or an answer that is no address
+            raise httpcore.ConnectError("the name cannot be looked up") from error
+        if not addresses:
+            raise httpcore.ConnectError("the name has no address")
+        # All of them: an answer that mixes inside and outside is an attempt.
+        if not all(self._guard.allows(address) for address in addresses):
+            raise AddressRefused(f"{host} does not lead to a public address")
+        return addresses
+
+    async def _first_that_answers(
+        self,
+        addresses: list[Address],
+        port: int,
+        local_address: str | None,
+        socket_options: Iterable[SocketOption] | None,
+    ) -> httpcore.AsyncNetworkStream:
+        failure: Exception = httpcore.ConnectError("no address was tried")
+        for address in addresses[:MAX_ADDRESSES]:
+            try:
+                stream = await self._network.connect_tcp(
+                    str(address), port, SECONDS_PER_ADDRESS, local_address, socket_options
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+                continue
+            peer = stream.get_extra_info("server_addr")
+            if ip_address(peer[0]) != address:
+                await stream.aclose()
+                raise AddressRefused("the connection led elsewhere than to the address that was checked")
+            return stream
+        raise failure
+
+
+def _look_up(host: str, port: int) -> list[str]:
+    return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
