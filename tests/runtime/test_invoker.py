@@ -14,10 +14,9 @@ from services.runtime.invocation import Invocation, Kind
 from services.runtime.invoker import Invoker
 from services.runtime.packages import PackageUnavailable
 from services.runtime.plugin_api.errors import ApiRefusal
-from services.runtime.plugin_api.groups import Resources
-from services.runtime.plugin_api.tables import TableCatalog
 from services.runtime.sandbox import GuestCall, PluginInterrupted
 from tests.runtime.installations import installation
+from tests.runtime.resources import resources
 from tests.runtime.scripted import Api, Script, ScriptedSandbox, raising, route_result
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
@@ -34,7 +33,7 @@ class Uncounted:
 
 def invoker(pool: Pool, script: Script) -> tuple[Invoker, ScriptedSandbox]:
     sandbox = ScriptedSandbox(script)
-    return Invoker(pool, sandbox, Resources(TableCatalog()), Uncounted()), sandbox  # type: ignore[arg-type]
+    return Invoker(pool, sandbox, resources(), Uncounted()), sandbox  # type: ignore[arg-type]
 
 
 def invocation(kind: Kind = "hook", target: str = "sale.created", found: Installation | None = None) -> Invocation:

@@ -20,11 +20,10 @@ from proto.runtime_pb2_grpc import PluginRuntimeStub
 from services.common.directory import Directory, Installation, encode_installation
 from services.common.runtime_client import PluginFailed
 from services.runtime.invoker import Invoker
-from services.runtime.plugin_api.groups import Resources
-from services.runtime.plugin_api.tables import TableCatalog
 from services.runtime.sandbox import GuestCall
 from services.runtime.server import SERVICE, GrpcServer, PluginRuntime
 from tests.runtime.installations import installation
+from tests.runtime.resources import resources
 from tests.runtime.scripted import Api, ScriptedSandbox, raising, route_result
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
@@ -93,7 +92,7 @@ async def answer(_: Api, __: GuestCall) -> bytes | None:
 async def worker(runtime_pool: Pool) -> AsyncIterator[Worker]:
     directory, failures, sandbox = Directory(), Failures(), ScriptedSandbox(answer)
     reporter: Any = failures
-    invoker = Invoker(runtime_pool, sandbox, Resources(TableCatalog()), reporter)  # type: ignore[arg-type]
+    invoker = Invoker(runtime_pool, sandbox, resources(), reporter)  # type: ignore[arg-type]
     runtime = PluginRuntime(directory, invoker, reporter, route_deadline=5, lifecycle_deadline=5)
     address = f"127.0.0.1:{free_port()}"
     server = GrpcServer(address, runtime)

@@ -15,10 +15,9 @@ from services.common.events import DomainEvent
 from services.common.runtime_client import PluginFailed
 from services.runtime.delivery.dispatch import Arrival, Dispatcher
 from services.runtime.invoker import Invoker
-from services.runtime.plugin_api.groups import Resources
-from services.runtime.plugin_api.tables import TableCatalog
 from services.runtime.sandbox import GuestCall
 from tests.runtime.installations import installation
+from tests.runtime.resources import resources
 from tests.runtime.scripted import Api, Script, ScriptedSandbox, raising
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
@@ -80,7 +79,7 @@ class Bench:
     def dispatcher(self, script: Script) -> tuple[Dispatcher, ScriptedSandbox]:
         sandbox = ScriptedSandbox(script)
         notes: Any = self.notes
-        invoker = Invoker(self.pool, sandbox, Resources(TableCatalog()), notes)  # type: ignore[arg-type]
+        invoker = Invoker(self.pool, sandbox, resources(), notes)  # type: ignore[arg-type]
         return Dispatcher(self.directory, self.pool, invoker, notes, notes, 5.0), sandbox
 
     async def run(self, dispatcher: Dispatcher, *arrivals: Arrival) -> None:

@@ -15,10 +15,11 @@ from services.common.directory import Installation
 from services.runtime.delivery.unit_of_work import UnitOfWork
 from services.runtime.invocation import Invocation, Kind
 from services.runtime.plugin_api.errors import ApiRefusal
-from services.runtime.plugin_api.groups import Context, Resources
+from services.runtime.plugin_api.groups import Context
 from services.runtime.plugin_api.session import PluginApiSession
-from services.runtime.plugin_api.tables import TableCatalog, purge
+from services.runtime.plugin_api.tables import purge
 from tests.runtime.installations import installation
+from tests.runtime.resources import resources
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 ACCOUNTS = {
@@ -40,7 +41,7 @@ Call = Callable[..., Awaitable[Any]]
 def session_of(pool: Pool, found: Installation, kind: Kind = "hook") -> tuple[PluginApiSession, UnitOfWork]:
     invocation = Invocation(found, kind, "sale.created", "urn:test", uuid.uuid4().hex, "s1", b"", 5.0)
     work = UnitOfWork(pool, invocation.key)
-    return PluginApiSession(Context(invocation, work, Resources(TableCatalog()))), work
+    return PluginApiSession(Context(invocation, work, resources())), work
 
 
 @pytest.fixture
@@ -240,7 +241,7 @@ async def test_emitted_events_wait_in_the_outbox_with_ids_that_a_repetition_repe
     ids = set()
     for _ in range(2):
         work = UnitOfWork(runtime_pool, invocation.key)
-        session = PluginApiSession(Context(invocation, work, Resources(TableCatalog())))
+        session = PluginApiSession(Context(invocation, work, resources()))
         await session("events.emit", {"event": "points-earned", "data": {"points": 3}})
         async with work.use(writes=False) as connection:
             row = await connection.fetchrow("SELECT * FROM outbox")
