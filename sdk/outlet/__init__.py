@@ -11,6 +11,7 @@ async def greet(api: Api, event: Event) -> None:
 
 from outlet import _columns as column
 from outlet._api import Api, Transport
+from outlet._background import Job, Tick
 from outlet._errors import ApiError, DeclarationError, Problem
 from outlet._events import Event
 from outlet._plugin import Component, Plugin
@@ -24,11 +25,13 @@ __all__ = [
     "Component",
     "DeclarationError",
     "Event",
+    "Job",
     "Plugin",
     "Problem",
     "Request",
     "Response",
     "Table",
+    "Tick",
     "Transport",
     "column",
 ]

@@ -1,9 +1,10 @@
 """The Plugin API as handlers see it."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
-from outlet import _columns
+from outlet import _background, _columns
 from outlet._tables import Table
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -57,6 +58,18 @@ class Api:
     async def emit(self, event: str, data: Mapping[str, Any]) -> None:
         """Publish the event ``<plugin id>/<event>`` when this call is committed. Decimals become text in its JSON."""
         await self._transport.call("events.emit", {"event": event, "data": dict(data)})
+
+    async def enqueue(
+        self, name: str, payload: Any = None, *, delay: float | timedelta | datetime = 0, key: str | None = None
+    ) -> str:
+        """Run the plugin's own job ``name`` once this call is committed, and return the job's id.
+
+        ``payload`` is any value (JSON, bytes, Decimal, aware datetime) of at most 64 KiB. ``delay`` is seconds, a
+        timedelta, or the moment to run at, within a year. ``key``: a job of this name and key is enqueued once only.
+        A job that fails is tried again with growing pauses, at most 8 times. Raises :class:`outlet.ApiError`:
+        ``unknown_job``, ``payload_too_large``, ``too_many_jobs`` (10,000 wait), ``invalid_delay``, ``invalid_key``.
+        """
+        return await _background.enqueue(self._transport.call, name, payload, delay, key)
 
     async def create_table(
         self,

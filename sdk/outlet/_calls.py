@@ -4,6 +4,9 @@ from typing import Any
 
 import msgspec
 
+SAVEPOINT = "$savepoint"
+"""The argument of an API call that says within which savepoint it is made; absent outside of any."""
+
 
 class Facts(msgspec.Struct, frozen=True):
     """What a plugin may know of the installation it is called for."""
@@ -36,6 +39,24 @@ class RouteCall(msgspec.Struct, array_like=True, frozen=True):
     subject: str
     store: str | None
     role: str
+
+
+class TickCall(msgspec.Struct, array_like=True, frozen=True):
+    """A tick of a schedule; ``planned`` is RFC 3339 with the offset of the schedule's time zone."""
+
+    id: str
+    schedule: str
+    planned: str
+
+
+class JobCall(msgspec.Struct, array_like=True, frozen=True):
+    """A job; ``payload`` is a value as API calls carry it, ``enqueued`` is RFC 3339."""
+
+    id: str
+    name: str
+    payload: bytes
+    attempt: int
+    enqueued: str
 
 
 class RouteResult(msgspec.Struct, array_like=True, frozen=True):

@@ -10,7 +10,7 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-PROTOCOL = 1
+PROTOCOL = 2
 MAX_FRAME = 256 * 1024
 MAX_PAYLOAD = MAX_FRAME - 24 * 1024
 """The largest payload within one frame; the rest is for the envelope."""
@@ -21,8 +21,12 @@ MAX_STACK = 16_000
 
 LENGTH = 4
 
-Kind = Literal["hook", "route", "lifecycle"]
-FailureCode = Literal["plugin_raised", "plugin_bad_result", "plugin_exited", "invalid_event"]
+Kind = Literal["hook", "route", "lifecycle", "schedule", "job"]
+FailureCode = Literal[
+    "plugin_raised", "plugin_bad_result", "plugin_exited", "plugin_limit_exceeded", "invalid_event"
+]
+Tier = Literal["A", "B", "C", "D"]
+"""How strong the walls around a guest are: A has all of them, D is a plain process with limits on resources."""
 
 
 class FrameError(Exception):
@@ -38,7 +42,7 @@ class _Item(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Call(_Item, frozen=True):
-    """One call of a handler. ``target`` is the event type, the route or the lifecycle hook."""
+    """One call of a handler. ``target`` is the event type, the lifecycle hook, or the name of a schedule or job."""
 
     id: int
     kind: Kind
@@ -80,12 +84,24 @@ class ApiReply(_Item, frozen=True):
     error: tuple[str, str] | None = None
 
 
+class ProcessLimits(_Item, frozen=True):
+    """What one guest may use: memory on top of an empty guest's, CPU time per call and in its whole life."""
+
+    memory_bytes: int
+    call_cpu_seconds: float
+    cpu_seconds: int
+
+
 class Load(_Item, frozen=True, tag=1):
-    """Begin: the package that follows in chunks, by digest (``sha256:<hex>``) and size in bytes."""
+    """Begin: the package that follows in chunks, by digest (``sha256:<hex>``) and size in bytes.
+
+    The guest answers Confined before it reads on. Size 0: that was all that was wanted.
+    """
 
     protocol: int
     digest: str
     size: int
+    limits: ProcessLimits
 
 
 class Chunk(_Item, frozen=True, tag=2):
@@ -134,9 +150,10 @@ class LoadFailed(_Item, frozen=True, tag=12):
 
 
 class Results(_Item, frozen=True, tag=13):
-    """Ends of calls, in any order."""
+    """Ends of calls, in any order. ``worn``: half of the guest's CPU time is used up, another should take over."""
 
     results: list[Result]
+    worn: bool = False
 
 
 class Calls(_Item, frozen=True, tag=14):
@@ -146,14 +163,24 @@ class Calls(_Item, frozen=True, tag=14):
 
 
 class Exited(_Item, frozen=True, tag=15):
-    """Written after the guest's end by who started it: the exit status, or the signal (not 0) that ended it."""
+    """Written after the guest's end by who started it: the exit status, or the signal (not 0) that ended it.
+
+    ``cpu_seconds`` is what the guest used in its life.
+    """
 
     status: int
     signal: int
+    cpu_seconds: float = 0.0
+
+
+class Confined(_Item, frozen=True, tag=16):
+    """The guest's walls are up, and nothing of the plugin has been read yet."""
+
+    tier: Tier
 
 
 HostFrame: TypeAlias = Load | Chunk | Scope | Invoke | Reply | Part
-GuestFrame: TypeAlias = Ready | LoadFailed | Results | Calls | Part | Exited
+GuestFrame: TypeAlias = Confined | Ready | LoadFailed | Results | Calls | Part | Exited
 
 Frame = TypeVar("Frame")
 Item = TypeVar("Item")

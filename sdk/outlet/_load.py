@@ -107,6 +107,8 @@ def read_plugin(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
         lifecycle=code.lifecycle,
         hooks=code.hooks,
         routes=code.routes,
+        schedules=code.schedules,
+        jobs=code.jobs,
         components=components,
     )
     try:

@@ -3,18 +3,22 @@
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
+from outlet._background import check_cron
 from outlet._errors import DeclarationError
 from outlet.manifest import (
     EVENT_TYPE,
+    HANDLER_NAME,
     INJECTION_POINTS,
     ROUTE_PATH,
     ComponentDeclaration,
     HookDeclaration,
+    JobDeclaration,
     Lifecycle,
     Method,
     RouteDeclaration,
+    ScheduleDeclaration,
 )
 
 Handler = Callable[..., Awaitable[Any]]
@@ -34,6 +38,11 @@ class _Offer(NamedTuple):
     function: Callable[[], Component]
 
 
+class _Schedule(NamedTuple):
+    declaration: ScheduleDeclaration
+    handler: Handler
+
+
 class Plugin:
     """Collects what a plugin declares. Metadata such as its name and version live in plugin.toml.
 
@@ -45,6 +54,8 @@ class Plugin:
         self._hooks: dict[str, Handler] = {}
         self._routes: dict[tuple[Method, str], Handler] = {}
         self._components: dict[tuple[str, str], _Offer] = {}
+        self._schedules: dict[str, _Schedule] = {}
+        self._jobs: dict[str, Handler] = {}
 
     def on_install(self, handler: Decorated) -> Decorated:
         """Runs ``async def handler(api)`` once, before the plugin is first activated: make tables, set defaults."""
@@ -89,6 +100,50 @@ class Plugin:
 
         return declare
 
+    def schedule(
+        self,
+        cron: str,
+        *,
+        timezone: str = "UTC",
+        missed: Literal["skip", "once", "all"] = "once",
+        name: str | None = None,
+    ) -> Callable[[Decorated], Decorated]:
+        """Runs ``async def handler(api, tick)`` at the times of a cron expression, such as ``0 2 * * *``.
+
+        The five fields (minute, hour, day of month, month, day of week) are read in the IANA time zone ``timezone``.
+        A fixed time that the clock skips in spring runs right after the gap, one that it repeats in autumn runs once.
+        ``missed`` says what becomes of ticks that nobody was there for: none (``skip``), the latest (``once``), or each
+        (``all``, the latest 1,000). The name is the function's unless given.
+        """
+        try:
+            check_cron(cron, timezone)
+        except ValueError as error:
+            raise DeclarationError(f"schedule {error}") from error
+        if missed not in ("skip", "once", "all"):
+            raise DeclarationError(f"schedule {cron!r}: missed is skip, once or all, not {missed!r}")
+
+        def declare(handler: Decorated) -> Decorated:
+            known = _handler_name(handler, name, "schedule")
+            accepting = _accepting(handler, ("api", "tick"))
+            declaration = ScheduleDeclaration(name=known, cron=cron, timezone=timezone, missed=missed)
+            _declare(self._schedules, known, _Schedule(declaration, accepting), f"schedule {known!r}")
+            return handler
+
+        return declare
+
+    def job(self, name: str | None = None) -> Callable[[Decorated], Decorated]:
+        """Runs ``async def handler(api, job)`` for each job of this name that :meth:`Api.enqueue` asked for.
+
+        The name is the function's unless given.
+        """
+
+        def declare(handler: Decorated) -> Decorated:
+            known = _handler_name(handler, name, "job")
+            _declare(self._jobs, known, _accepting(handler, ("api", "job")), f"job {known!r}")
+            return handler
+
+        return declare
+
     def component(self, injection_point: str, *, priority: int = 0) -> Callable[[Decorated], Decorated]:
         """Offers what ``def function() -> Component`` returns at an injection point; read when the plugin is built.
 
@@ -118,14 +173,18 @@ class Declared:
     lifecycle: tuple[Lifecycle, ...]
     hooks: tuple[HookDeclaration, ...]
     routes: tuple[RouteDeclaration, ...]
+    schedules: tuple[ScheduleDeclaration, ...]
+    jobs: tuple[JobDeclaration, ...]
 
 
 def declared(plugin: Plugin) -> Declared:
-    """Read a plugin's hooks and routes."""
+    """Read what a plugin's code handles."""
     return Declared(
         lifecycle=tuple(plugin._lifecycle),
         hooks=tuple(HookDeclaration(event=event) for event in plugin._hooks),
         routes=tuple(RouteDeclaration(method=method, path=path) for method, path in plugin._routes),
+        schedules=tuple(schedule.declaration for schedule in plugin._schedules.values()),
+        jobs=tuple(JobDeclaration(name=name) for name in plugin._jobs),
     )
 
 
@@ -161,6 +220,16 @@ def route_handlers(plugin: Plugin) -> Mapping[tuple[Method, str], Handler]:
     return plugin._routes
 
 
+def schedule_handlers(plugin: Plugin) -> Mapping[str, Handler]:
+    """The handlers by the schedule's name; each takes ``(api, tick)``."""
+    return {name: schedule.handler for name, schedule in plugin._schedules.items()}
+
+
+def job_handlers(plugin: Plugin) -> Mapping[str, Handler]:
+    """The handlers by the job's name; each takes ``(api, job)``."""
+    return plugin._jobs
+
+
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
@@ -169,6 +238,13 @@ def _declare(known: dict[Key, Value], key: Key, value: Value, name: str) -> None
     if key in known:
         raise DeclarationError(f"{name} is declared twice")
     known[key] = value
+
+
+def _handler_name(handler: Callable[..., Any], name: str | None, kind: str) -> str:
+    known = getattr(handler, "__name__", "") if name is None else name
+    if not HANDLER_NAME.fullmatch(known):
+        raise DeclarationError(f"{kind} {known!r}: a name is of lower-case letters, digits, - and _")
+    return known
 
 
 def _accepting(handler: Callable[..., Any], offered: tuple[str, ...]) -> Handler:

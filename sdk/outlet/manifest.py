@@ -9,6 +9,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from outlet._background import check_cron
+
 SCHEMA_VERSION: Final = 1
 
 PLUGIN_ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -224,6 +226,11 @@ def check(manifest: Manifest) -> None:
             raise ManifestError(f"exports: {export!r} is no route of the plugin; routes are {sorted(routes)}")
     for name in [*(schedule.name for schedule in manifest.schedules), *(job.name for job in manifest.jobs)]:
         _match(HANDLER_NAME, name, "schedules.name, jobs.name", "a name such as nightly-report")
+    for schedule in manifest.schedules:
+        try:
+            check_cron(schedule.cron, schedule.timezone)
+        except ValueError as error:
+            raise ManifestError(f"schedules.cron, schedules.timezone: {error}") from error
     for key, value in msgspec.structs.asdict(manifest.limits).items():
         if value is not None and value <= 0:
             raise ManifestError(f"limits.{key}: must be above 0")

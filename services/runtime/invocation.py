@@ -4,17 +4,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 from services.common.directory import Installation
+from services.common.events import ORGANIZATION_WIDE
 from services.runtime.delivery.unit_of_work import InboxKey
+from services.runtime.isolation import Scope
 
-Kind = Literal["hook", "route", "lifecycle"]
+Kind = Literal["hook", "route", "lifecycle", "schedule", "job"]
 
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
     """``source`` and ``id`` name the cause: an event, a request or an operation; with the target they make it unique.
 
-    ``target`` is the event type, ``METHOD /path`` or the lifecycle hook; ``payload`` is opaque to the host;
-    ``deadline`` is seconds of wall time for one attempt.
+    ``target`` is the event type, ``METHOD /path``, the lifecycle hook, or the name of a schedule or job; ``payload`` is
+    opaque to the host; ``deadline`` is seconds of wall time for one attempt.
     """
 
     installation: Installation
@@ -29,3 +31,9 @@ class Invocation:
     @property
     def key(self) -> InboxKey:
         return InboxKey(self.installation.id, self.target, self.source, self.id)
+
+    @property
+    def scope(self) -> Scope:
+        """Whose data this call may touch: its installation's, which is to say its organization's or one store's."""
+        found = self.installation
+        return Scope(found.organization_id, found.store_id or ORGANIZATION_WIDE, found.id)

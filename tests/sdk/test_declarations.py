@@ -7,7 +7,16 @@ import pytest
 
 from outlet import Api, Component, DeclarationError, Plugin
 from outlet._plugin import declared, declared_components, hook_handlers, route_handlers
-from outlet.manifest import ComponentDeclaration, HookDeclaration, RouteDeclaration
+from outlet.manifest import (
+    ComponentDeclaration,
+    HookDeclaration,
+    JobDeclaration,
+    Manifest,
+    ManifestError,
+    RouteDeclaration,
+    ScheduleDeclaration,
+    check,
+)
 
 
 async def handler(api: Any, given: Any) -> None: ...
@@ -177,3 +186,55 @@ def test_settings_fall_back_to_the_default_given() -> None:
 
     api = Api(Nothing(), config={"rate": 2})
     assert (api.get_config("rate"), api.get_config("other"), api.get_config("other", 5)) == (2, None, 5)
+
+
+async def nightly_report(api: Any) -> None: ...
+
+
+def test_schedules_and_jobs_are_named_as_their_functions_unless_told_otherwise() -> None:
+    plugin = Plugin()
+    plugin.schedule("0 2 * * *", timezone="Europe/Berlin", missed="all")(nightly_report)
+    plugin.schedule("*/5 * * * *", name="often")(nightly_report)
+    plugin.job()(nightly_report)
+    plugin.job("export")(handler)
+    found = declared(plugin)
+    assert found.schedules == (
+        ScheduleDeclaration(name="nightly_report", cron="0 2 * * *", timezone="Europe/Berlin", missed="all"),
+        ScheduleDeclaration(name="often", cron="*/5 * * * *"),
+    )
+    assert found.jobs == (JobDeclaration(name="nightly_report"), JobDeclaration(name="export"))
+
+
+@pytest.mark.parametrize(
+    ("declare", "message"),
+    [
+        (lambda plugin: plugin.schedule("every day"), "has not five fields"),
+        (lambda plugin: plugin.schedule("* * * * * *"), "has not five fields"),
+        (lambda plugin: plugin.schedule("61 * * * *"), "Bad minute"),
+        (lambda plugin: plugin.schedule("0 0 30 2 *"), "Bad day-of-month"),
+        (lambda plugin: plugin.schedule("0 2 * * *", timezone="Berlin"), "no IANA time zone"),
+        (lambda plugin: plugin.schedule("0 2 * * *", timezone="../../etc/passwd"), "no IANA time zone"),
+        (lambda plugin: plugin.schedule("0 2 * * *", missed="never"), "missed is skip, once or all"),
+        (lambda plugin: plugin.schedule("0 2 * * *", name="Nightly!")(handler), "a name is of lower-case letters"),
+        (lambda plugin: plugin.job("")(handler), "a name is of lower-case letters"),
+        (lambda plugin: plugin.job()(lambda api, job: None), "a name is of lower-case letters"),
+        (lambda plugin: plugin.job("export")(nightly_report.__class__), "must be written as async def"),
+    ],
+)
+def test_schedules_and_jobs_that_could_never_run_are_refused(declare: Callable[[Plugin], Any], message: str) -> None:
+    with pytest.raises(DeclarationError, match=message):
+        declare(Plugin())
+
+
+def test_a_manifest_with_a_cron_that_nobody_can_read_is_refused() -> None:
+    manifest = Manifest(
+        plugin_id="p",
+        name="P",
+        version="1.0.0",
+        author="A",
+        description="D",
+        entry="p:plugin",
+        schedules=(ScheduleDeclaration(name="odd", cron="0 25 * * *"),),
+    )
+    with pytest.raises(ManifestError, match="Bad hour"):
+        check(manifest)

@@ -2,6 +2,7 @@
 
 import socket
 import sys
+from dataclasses import fields
 
 from outlet._frames import (
     MAX_MESSAGE,
@@ -80,6 +81,6 @@ def _import(package: Package) -> Program:
     sys.meta_path.insert(0, MemoryFinder(package.sources))
     plugin = load_entry(package.manifest.entry)
     manifest, code = package.manifest, declared(plugin)
-    if (manifest.lifecycle, manifest.hooks, manifest.routes) != (code.lifecycle, code.hooks, code.routes):
-        raise Refused("the manifest declares other hooks or routes than the code: build the plugin again")
+    if any(getattr(manifest, part.name) != getattr(code, part.name) for part in fields(code)):
+        raise Refused("the manifest declares other handlers than the code: build the plugin again")
     return Program(plugin, package.sources.keys())

@@ -7,22 +7,25 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from outlet import _json
+from outlet import _json, _values
 from outlet._api import Api
-from outlet._calls import HookCall, RouteCall, RouteResult
+from outlet._background import Job, Tick
+from outlet._calls import HookCall, JobCall, RouteCall, RouteResult, TickCall
 from outlet._errors import Problem
 from outlet._events import Event
 from outlet._frames import MAX_MESSAGE, MAX_WHOLE_PAYLOAD, Call, Failure, Result
 from outlet._guest.failures import cut, describe
 from outlet._guest.responses import BadResult, refuse, respond
 from outlet._guest.routing import MethodNotAllowed, RouteNotFound, Router
-from outlet._plugin import Plugin, hook_handlers, lifecycle_handlers, route_handlers
+from outlet._plugin import Plugin, hook_handlers, job_handlers, lifecycle_handlers, route_handlers, schedule_handlers
 from outlet._requests import Caller, Request
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 _hook_call = msgspec.msgpack.Decoder(HookCall)
 _route_call = msgspec.msgpack.Decoder(RouteCall)
+_tick_call = msgspec.msgpack.Decoder(TickCall)
+_job_call = msgspec.msgpack.Decoder(JobCall)
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -38,6 +41,8 @@ class Program:
         self._lifecycle = lifecycle_handlers(plugin)
         self._hooks = hook_handlers(plugin)
         self._router = Router(route_handlers(plugin))
+        self._schedules = schedule_handlers(plugin)
+        self._jobs = job_handlers(plugin)
 
     async def run(self, call: Call, payload: bytes, api: Api) -> Result:
         """Run one call to its end. Raises nothing: whatever the plugin does becomes a result."""
@@ -46,6 +51,10 @@ class Program:
                 return Result(call.id, await self._hook(call.target, payload, api))
             if call.kind == "route":
                 return Result(call.id, await self._route(payload, api))
+            if call.kind == "schedule":
+                return Result(call.id, await self._tick(payload, api))
+            if call.kind == "job":
+                return Result(call.id, await self._job(payload, api))
             return Result(call.id, await self._lifecycle_hook(call.target, api))
         except BadResult as error:
             return Result(call.id, b"", Failure("plugin_bad_result", cut(str(error), MAX_MESSAGE)))
@@ -68,6 +77,30 @@ class Program:
         for name, handler in self._lifecycle.items():
             if name == target:
                 _expect_nothing(await handler(api), target)
+        return b""
+
+    async def _tick(self, payload: bytes, api: Api) -> bytes:
+        call = _tick_call.decode(payload)
+        handler = self._schedules.get(call.schedule)
+        if handler is None:
+            raise BadResult(f"the plugin has no schedule {call.schedule!r}")
+        tick = Tick(id=call.id, schedule=call.schedule, planned=datetime.fromisoformat(call.planned))
+        _expect_nothing(await handler(api, tick), call.schedule)
+        return b""
+
+    async def _job(self, payload: bytes, api: Api) -> bytes:
+        call = _job_call.decode(payload)
+        handler = self._jobs.get(call.name)
+        if handler is None:
+            raise BadResult(f"the plugin has no job {call.name!r}")
+        job = Job(
+            id=call.id,
+            name=call.name,
+            payload=_values.decode(call.payload),
+            attempt=call.attempt,
+            enqueued=datetime.fromisoformat(call.enqueued),
+        )
+        _expect_nothing(await handler(api, job), call.name)
         return b""
 
     async def _route(self, payload: bytes, api: Api) -> bytes:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+import cronsim
 import msgspec
 import structlog
 
@@ -107,7 +108,7 @@ class Zygote:
 
     async def _launch(self) -> Process:
         self._socket.unlink(missing_ok=True)
-        folders = dict.fromkeys(str(Path(module.__file__ or "").parents[1]) for module in (outlet, msgspec))
+        folders = dict.fromkeys(str(Path(module.__file__ or "").parents[1]) for module in (outlet, msgspec, cronsim))
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", str(SCRIPT), "--socket", str(self._socket)),
             *("--parent", str(os.getpid()), "--path", *folders),

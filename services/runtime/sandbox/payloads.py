@@ -2,7 +2,7 @@
 
 import msgspec
 
-from outlet._calls import HookCall, RouteCall, RouteResult
+from outlet._calls import HookCall, JobCall, RouteCall, RouteResult, TickCall
 from services.common.events import DomainEvent
 from services.common.runtime_client import PluginFailed
 
@@ -22,6 +22,16 @@ def hook_payload(event: DomainEvent) -> bytes:
 def route_payload(request: RouteRequest) -> bytes:
     """The payload of a route call."""
     return _encoder.encode(request)
+
+
+def tick_payload(tick: TickCall) -> bytes:
+    """The payload of a schedule's call."""
+    return _encoder.encode(tick)
+
+
+def job_payload(job: JobCall) -> bytes:
+    """The payload of a job's call."""
+    return _encoder.encode(job)
 
 
 def read_route_result(payload: bytes) -> RouteResult:
