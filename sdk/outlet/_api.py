@@ -1,10 +1,11 @@
 """The Plugin API as handlers see it."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
-from outlet import _background, _columns
+from outlet import _background, _columns, _transactions
 from outlet._tables import Table
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -70,6 +71,15 @@ class Api:
         ``unknown_job``, ``payload_too_large``, ``too_many_jobs`` (10,000 wait), ``invalid_delay``, ``invalid_key``.
         """
         return await _background.enqueue(self._transport.call, name, payload, delay, key)
+
+    def transaction(self) -> AbstractAsyncContextManager[None]:
+        """``async with api.transaction():`` keeps what happens within it, or undoes it when it raises, and only that.
+
+        A database call that fails within it can be survived by leaving it with the exception. Transactions nest (8
+        deep). While one is open, calls from tasks that were not started within it are refused (``transaction_open``).
+        Tables and settings are changed outside; what leaves the database (fetch, call, log) is not undone.
+        """
+        return _transactions.transaction(self._transport.call)
 
     async def create_table(
         self,

@@ -93,6 +93,7 @@ class Invoker:
             )
             if invocation.kind == "route" and read_route_result(result).undo and _stands(work):
                 return result
+            work.settle()
             if invocation.kind == "lifecycle":
                 result = session.changed_config or b""
             if invocation.target == LifecycleHook.ON_UNINSTALL.value:

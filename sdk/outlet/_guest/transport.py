@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from outlet import _values
 from outlet._errors import ApiError
 from outlet._frames import MAX_PAYLOAD, ApiReply
+from outlet._transactions import marked
 
 MAX_OUTSTANDING = 64
 """API calls of one invocation under way at the same time; the worker ends a guest that sends more."""
@@ -33,7 +34,7 @@ class InvocationTransport:
 
     async def call(self, method: str, arguments: dict[str, Any]) -> Any:
         """Do one call. Raises :class:`ApiError`."""
-        data = _encoded(arguments)
+        data = _encoded(marked(arguments))
         await self._turns.acquire()
         if self._ended:
             self._turns.release()

@@ -2,11 +2,14 @@
 
 The inbox row is claimed before the first write. A repetition of the same invocation (a redelivered event, a retried
 request, a worker that came back from the dead) then waits for the first one and finds its row: effects happen once.
+
+Within it, savepoints: a statement that PostgreSQL refuses inside one undoes no more than that savepoint.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import asyncpg
@@ -15,6 +18,10 @@ from services.common.database import DATABASE_ERRORS
 from services.runtime.plugin_api.errors import ApiRefusal
 
 ACQUIRE_SECONDS = 5.0
+MAX_SAVEPOINTS = 8
+"""Savepoints open at once, one within the other."""
+
+_savepoint: ContextVar[int] = ContextVar("savepoint", default=0)
 
 _CLAIM = "INSERT INTO inbox (installation_id, target, source, id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
 _RESULT = "SELECT result FROM inbox WHERE installation_id = $1 AND target = $2 AND source = $3 AND id = $4"
@@ -71,6 +78,24 @@ class TransactionDoomed(Exception):
     """An earlier statement of the invocation failed, so nothing of it can be committed."""
 
 
+@contextmanager
+def inside(savepoint: int) -> Iterator[None]:
+    """Whoever uses a unit of work here does so within the savepoint with this number; 0 is none."""
+    token = _savepoint.set(savepoint)
+    try:
+        yield
+    finally:
+        _savepoint.reset(token)
+
+
+@dataclass(slots=True)
+class _Savepoint:
+    number: int
+    transaction: asyncpg.transaction.Transaction
+    failure: BaseException | None = None
+    """What dooms this savepoint and nothing outside of it."""
+
+
 class UnitOfWork:
     """The transaction of one attempt of one invocation. Ended by exactly one of commit and rollback."""
 
@@ -81,6 +106,8 @@ class UnitOfWork:
         self._transaction: asyncpg.transaction.Transaction | None = None
         self._claimed = False
         self._one_at_a_time = asyncio.Lock()
+        self._savepoints: list[_Savepoint] = []
+        self._begun = 0
         self.failure: BaseException | None = None
         """What dooms this attempt: a database error, AlreadyDone, or the cancellation of a statement."""
 
@@ -88,11 +115,11 @@ class UnitOfWork:
     async def use(self, *, writes: bool) -> AsyncIterator[asyncpg.Connection]:
         """The connection within the transaction, for one statement at a time.
 
-        Raises AlreadyDone before the first write of a repetition, TransactionDoomed after any failure.
+        Raises AlreadyDone before the first write of a repetition, TransactionDoomed after any failure, and ApiRefusal
+        outside of a savepoint that is open.
         """
         async with self._one_at_a_time:
-            if self.failure is not None:
-                raise TransactionDoomed("an earlier database operation of this call failed") from self.failure
+            self._check_usable()
             try:
                 connection = self._connection or await self._open()
                 if writes and not self._claimed:
@@ -100,18 +127,62 @@ class UnitOfWork:
                 yield connection
             except ApiRefusal as error:
                 if isinstance(error.__cause__, asyncpg.PostgresError):
-                    self.failure = error
+                    self._doom(error)
                 raise
             except BaseException as error:
                 # A cancelled statement counts too: PostgreSQL answers COMMIT after it with a silent rollback.
+                self._doom(error)
+                raise
+
+    @property
+    def nested(self) -> bool:
+        """Whether a savepoint is open: what is done now may be undone while the rest is kept."""
+        return bool(self._savepoints)
+
+    async def begin(self) -> int:
+        """Open a savepoint and return its number, which :func:`inside` takes. Raises as :meth:`use` does."""
+        # Claimed before: a savepoint that is undone must not take the inbox row with it.
+        async with self.use(writes=True) as connection:
+            if len(self._savepoints) == MAX_SAVEPOINTS:
+                raise ApiRefusal("transaction_open", f"transactions are nested at most {MAX_SAVEPOINTS} deep")
+            transaction = connection.transaction()
+            await transaction.start()
+            self._begun += 1
+            self._savepoints.append(_Savepoint(self._begun, transaction))
+            return self._begun
+
+    async def end(self, *, keep: bool) -> None:
+        """Keep or undo what was done since the innermost savepoint, from inside of it.
+
+        Raises ApiRefusal (``transaction_failed``) when it was to be kept and cannot be; it is then undone.
+        """
+        async with self._one_at_a_time:
+            self._check_usable(doomed=True)
+            if not self._savepoints:
+                raise ApiRefusal("transaction_ended", "no transaction is open")
+            savepoint = self._savepoints.pop()
+            try:
+                if keep and savepoint.failure is None:
+                    await savepoint.transaction.commit()
+                else:
+                    await savepoint.transaction.rollback()
+            except BaseException as error:
                 self.failure = error
                 raise
+        if keep and savepoint.failure is not None:
+            detail = "a database operation of this transaction failed, so all of it is undone"
+            raise ApiRefusal("transaction_failed", detail) from savepoint.failure
+
+    def settle(self) -> None:
+        """Nothing more comes from the plugin. Raises TransactionDoomed when it left a savepoint open."""
+        if self._savepoints and self.failure is None:
+            self.failure = ApiRefusal("transaction_open", "a transaction that it had opened was still open")
+        self._check_sound()
 
     async def commit(self, result: bytes | None = None) -> None:
         """Make the effects, the inbox row and ``result`` durable together. Raises what doomed the attempt."""
         async with self._one_at_a_time:
-            if self.failure is not None:
-                raise TransactionDoomed("a database operation of this call failed") from self.failure
+            self.settle()
             if self._connection is None or self._transaction is None:
                 return
             if self._claimed and result is not None:
@@ -132,6 +203,36 @@ class UnitOfWork:
             finally:
                 self._transaction = None
                 await self._release()
+
+    def _check_usable(self, *, doomed: bool = False) -> None:
+        """Refuse what comes from outside of the innermost savepoint, and what comes after a failure.
+
+        ``doomed``: a failure of that savepoint alone is no obstacle.
+        """
+        self._check_sound()
+        innermost = self._savepoints[-1] if self._savepoints else None
+        asked = _savepoint.get()
+        if innermost is None and asked:
+            raise ApiRefusal("transaction_ended", "this transaction has ended")
+        if innermost is not None and asked != innermost.number:
+            raise ApiRefusal(
+                "transaction_open",
+                "another part of this call has a transaction open: do this inside of it, or when it has ended",
+            )
+        if innermost is not None and innermost.failure is not None and not doomed:
+            raise TransactionDoomed("an earlier database operation of this transaction failed") from innermost.failure
+
+    def _check_sound(self) -> None:
+        if self.failure is not None:
+            raise TransactionDoomed("an earlier database operation of this call failed") from self.failure
+
+    def _doom(self, error: BaseException) -> None:
+        """A statement that the server refused leaves what was before the savepoint; anything else leaves nothing."""
+        cause = error.__cause__ if isinstance(error, ApiRefusal) else error
+        if self._savepoints and isinstance(cause, asyncpg.PostgresError) and not is_transient(cause):
+            self._savepoints[-1].failure = error
+        else:
+            self.failure = error
 
     async def _open(self) -> asyncpg.Connection:
         self._connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)

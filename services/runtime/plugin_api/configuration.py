@@ -18,4 +18,6 @@ class Configuration(Group):
     async def set(self, call: SetConfig) -> None:
         if self.invocation.kind != "lifecycle":
             raise ApiRefusal("not_allowed_here", "the configuration can be set in lifecycle hooks only")
+        if self.work.nested:
+            raise ApiRefusal("not_allowed_here", "the configuration is set outside of api.transaction()")
         self.context.config = {**(self.context.config or self.installation.config), call.key: call.value}

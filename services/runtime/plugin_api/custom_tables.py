@@ -63,6 +63,8 @@ class CustomTables(Group):
     async def define(self, call: Define) -> None:
         if self.invocation.kind != "lifecycle":
             raise ApiRefusal("not_allowed_here", "tables are made in lifecycle hooks only, best in on_install")
+        if self.work.nested:
+            raise ApiRefusal("not_allowed_here", "tables are made outside of api.transaction()")
         check_table_name(call.name)
         definition = read_definition(call.definition)
         async with self.work.use(writes=True) as connection:

@@ -7,14 +7,17 @@ from typing import Any
 
 import msgspec
 
+from outlet._calls import SAVEPOINT
+from services.runtime.delivery.unit_of_work import inside
 from services.runtime.plugin_api.configuration import Configuration
 from services.runtime.plugin_api.custom_tables import CustomTables
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.events import Events
 from services.runtime.plugin_api.groups import Context, Group, Method
 from services.runtime.plugin_api.logs import Logs
+from services.runtime.plugin_api.savepoints import Savepoints
 
-GROUPS: tuple[type[Group], ...] = (Configuration, CustomTables, Events, Logs)
+GROUPS: tuple[type[Group], ...] = (Configuration, CustomTables, Events, Logs, Savepoints)
 METHODS: dict[str, Method] = {name: found for group in GROUPS for name, found in group.methods.items()}
 
 
@@ -40,6 +43,7 @@ class PluginApiSession:
         found = METHODS.get(name)
         if found is None:
             raise ApiRefusal("unknown_method", f"the Plugin API has no {name!r:.80}")
+        savepoint = arguments.pop(SAVEPOINT, 0)
         try:
             call = msgspec.convert(arguments, found.arguments)
         except msgspec.ValidationError as error:
@@ -47,4 +51,5 @@ class PluginApiSession:
         group = self._groups.get(found.group)
         if group is None:
             group = self._groups[found.group] = found.group(self._context)
-        return await found.answer(group, call)
+        with inside(savepoint):
+            return await found.answer(group, call)
