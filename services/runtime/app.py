@@ -22,6 +22,7 @@ from services.runtime.delivery.consumer import GROUP, EventConsumer
 from services.runtime.delivery.dead_letters import DeadLetters
 from services.runtime.delivery.dispatch import Dispatcher
 from services.runtime.invoker import Invoker
+from services.runtime.isolation import require_protection
 from services.runtime.models import MIGRATIONS
 from services.runtime.packages import PackageStore
 from services.runtime.plugin_api.groups import Resources
@@ -47,6 +48,7 @@ async def run(settings: RuntimeSettings) -> None:
                 settings.runtime_database_url, min_size=2, max_size=settings.database_connections, reset=_keep_session
             )
         )
+        await require_protection(database)
         relay_database = await stack.enter_async_context(
             asyncpg.create_pool(settings.runtime_database_url, min_size=1, max_size=1)
         )

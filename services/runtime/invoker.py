@@ -12,6 +12,7 @@ from services.common.database import DATABASE_ERRORS
 from services.common.runtime_client import LifecycleHook, PluginFailed
 from services.runtime.delivery.unit_of_work import AlreadyDone, TransactionDoomed, UnitOfWork, is_transient
 from services.runtime.invocation import Invocation
+from services.runtime.isolation import ENTER
 from services.runtime.packages import PackageUnavailable
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.groups import Context, Resources
@@ -77,10 +78,11 @@ class Invoker:
     async def forget(self, invocation: Invocation) -> None:
         """Delete what an installation stored, without running its code."""
         async with self._database.acquire() as connection, connection.transaction():
+            await connection.execute(ENTER, *invocation.scope.row())
             await purge(connection, invocation.installation.plugin_id, invocation.installation.id)
 
     async def _attempt(self, invocation: Invocation, *, alone: bool) -> bytes:
-        work = UnitOfWork(self._database, invocation.key)
+        work = UnitOfWork(self._database, invocation.key, invocation.scope)
         session = PluginApiSession(Context(invocation, work, self._resources))
 
         async def answer(method: str, arguments: dict[str, Any]) -> Any:
@@ -151,10 +153,12 @@ def _guest_key(invocation: Invocation) -> GuestKey:
 
 def _guest_call(invocation: Invocation) -> GuestCall:
     installation = invocation.installation
+    secrets = frozenset(installation.manifest.secret_settings())
     facts = {
         "organization": installation.organization_id,
         "store": installation.store_id,
-        "config": installation.config,
+        "config": {name: value for name, value in installation.config.items() if name not in secrets},
+        "secrets": sorted(secrets & installation.config.keys()),
     }
     scope = ScopeData(installation.id, installation.revision, msgspec.msgpack.encode(facts))
     return GuestCall(invocation.kind, invocation.target, scope, invocation.payload)

@@ -23,3 +23,11 @@ async def runtime_pool(runtime_dsn: str) -> AsyncIterator["asyncpg.Pool[asyncpg.
     yield pool
     # Not close(): a test that failed in the middle of a transaction must not make the others wait for it.
     pool.terminate()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def platform_pool(runtime_dsn: str) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
+    """The same database as row-level security shows it to the platform: whole, for a test to look at or to fill."""
+    pool = await asyncpg.create_pool(runtime_dsn, min_size=1, max_size=2, server_settings={"outlet.platform": "on"})
+    yield pool
+    pool.terminate()

@@ -147,7 +147,9 @@ async def test_a_plugin_is_not_blamed_for_a_database_that_went_away_under_it(run
     assert await emitted(runtime_pool) == 1
 
 
-async def test_a_plugin_that_swallows_a_failed_statement_fails_as_a_whole(runtime_pool: Pool) -> None:
+async def test_a_plugin_that_swallows_a_failed_statement_fails_as_a_whole(
+    runtime_pool: Pool, platform_pool: Pool
+) -> None:
     found = installation()
     definition = {"columns": {"name": {"type": "text"}}, "unique": [["name"]]}
 
@@ -165,7 +167,7 @@ async def test_a_plugin_that_swallows_a_failed_statement_fails_as_a_whole(runtim
     await invoker(runtime_pool, install)[0].run(invocation("lifecycle", "onInstall", found))
     with pytest.raises(PluginFailed, match="database operation failed"):
         await invoker(runtime_pool, swallow)[0].run(invocation(found=found))
-    assert await runtime_pool.fetchval('SELECT count(*) FROM plugin_data."loyalty_points__names"') == 0
+    assert await platform_pool.fetchval('SELECT count(*) FROM plugin_data."loyalty_points__names"') == 0
 
 
 async def test_a_call_that_ends_before_its_own_database_call_fails_as_a_whole(runtime_pool: Pool) -> None:
@@ -195,7 +197,9 @@ async def test_a_lifecycle_hook_returns_the_configuration_it_changed_also_when_r
     assert await runner.run(operation) == await runner.run(operation) == b'{"name":"x","rate":2}'
 
 
-async def test_uninstalling_removes_what_was_stored_even_when_the_hook_is_overruled(runtime_pool: Pool) -> None:
+async def test_uninstalling_removes_what_was_stored_even_when_the_hook_is_overruled(
+    runtime_pool: Pool, platform_pool: Pool
+) -> None:
     definition = {"columns": {"name": {"type": "text"}}}
 
     async def install(api: Api, _: GuestCall) -> bytes | None:
@@ -204,7 +208,7 @@ async def test_uninstalling_removes_what_was_stored_even_when_the_hook_is_overru
         return None
 
     async def rows() -> int:
-        count: int = await runtime_pool.fetchval('SELECT count(*) FROM plugin_data."loyalty_points__names"')
+        count: int = await platform_pool.fetchval('SELECT count(*) FROM plugin_data."loyalty_points__names"')
         return count
 
     leaving, staying, failing = installation(), installation(), installation()

@@ -9,6 +9,7 @@ import msgspec
 
 from services.common.events import DomainEvent, MalformedEvent
 from services.common.topics import entity_of
+from services.runtime.isolation import act_as_platform
 
 _UPSERT = """
 INSERT INTO "{table}" AS known (organization_id, store_id, id, data, occurred_at)
@@ -59,6 +60,7 @@ async def apply(connection: asyncpg.Connection, changes: Iterable[Change]) -> No
     for change in changes:
         by_table[change.table].append(change.row)
     async with connection.transaction():
+        await act_as_platform(connection)
         # One order of tables and rows everywhere: two workers that apply batches at once cannot deadlock.
         for table in sorted(by_table):
             await connection.executemany(_UPSERT.format(table=table), sorted(by_table[table], key=lambda row: row[:3]))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from services.common.database import DATABASE_ERRORS
+from services.runtime.isolation import ENTER, ENTERED, Scope
 from services.runtime.plugin_api.errors import ApiRefusal
 
 ACQUIRE_SECONDS = 5.0
@@ -24,6 +25,10 @@ MAX_SAVEPOINTS = 8
 _savepoint: ContextVar[int] = ContextVar("savepoint", default=0)
 
 _CLAIM = "INSERT INTO inbox (installation_id, target, source, id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
+_ENTER_AND_CLAIM = f"""
+WITH {ENTERED}
+INSERT INTO inbox (installation_id, target, source, id) SELECT $4, $5, $6, $7 FROM entered ON CONFLICT DO NOTHING
+"""  # noqa: S608  constants
 _RESULT = "SELECT result FROM inbox WHERE installation_id = $1 AND target = $2 AND source = $3 AND id = $4"
 _STORE = "UPDATE inbox SET result = $5 WHERE installation_id = $1 AND target = $2 AND source = $3 AND id = $4"
 _KNOWN = """
@@ -97,11 +102,16 @@ class _Savepoint:
 
 
 class UnitOfWork:
-    """The transaction of one attempt of one invocation. Ended by exactly one of commit and rollback."""
+    """The transaction of one attempt of one invocation. Ended by exactly one of commit and rollback.
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", key: InboxKey) -> None:
+    It touches only rows of ``scope``; without one, only what belongs to the installation of ``key``.
+    """
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", key: InboxKey, scope: Scope | None = None) -> None:
         self._pool = pool
         self._key = key
+        self._scope = scope or Scope(installation=key.installation_id)
+        self._entered = False
         self._connection: asyncpg.Connection | None = None
         self._transaction: asyncpg.transaction.Transaction | None = None
         self._claimed = False
@@ -110,6 +120,11 @@ class UnitOfWork:
         self._begun = 0
         self.failure: BaseException | None = None
         """What dooms this attempt: a database error, AlreadyDone, or the cancellation of a statement."""
+
+    @property
+    def opened(self) -> bool:
+        """Whether this unit of work holds a connection."""
+        return self._connection is not None
 
     @asynccontextmanager
     async def use(self, *, writes: bool) -> AsyncIterator[asyncpg.Connection]:
@@ -124,6 +139,9 @@ class UnitOfWork:
                 connection = self._connection or await self._open()
                 if writes and not self._claimed:
                     await self._claim(connection)
+                if not self._entered:
+                    await connection.execute(ENTER, *self._scope.row())
+                    self._entered = True
                 yield connection
             except ApiRefusal as error:
                 if isinstance(error.__cause__, asyncpg.PostgresError):
@@ -241,7 +259,12 @@ class UnitOfWork:
         return self._connection
 
     async def _claim(self, connection: asyncpg.Connection) -> None:
-        if await connection.execute(_CLAIM, *self._key.row()) == "INSERT 0 0":
+        if self._entered:
+            claimed = await connection.execute(_CLAIM, *self._key.row())
+        else:  # one round trip for both
+            claimed = await connection.execute(_ENTER_AND_CLAIM, *self._scope.row(), *self._key.row())
+            self._entered = True
+        if claimed == "INSERT 0 0":
             raise AlreadyDone(await connection.fetchval(_RESULT, *self._key.row()))
         self._claimed = True
 

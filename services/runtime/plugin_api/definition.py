@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from services.runtime.isolation import OWN_INSTALLATION, protect
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.values import ColumnType, to_sql
 
@@ -98,7 +99,7 @@ def create_statements(table: str, definition: TableDefinition) -> list[str]:
     statements = [f"CREATE TABLE {table} ({', '.join(columns)})"]
     statements += [_index(table, columns, unique=True) for columns in definition.unique]
     statements += [_index(table, columns, unique=False) for columns in definition.indexes]
-    return statements
+    return [*statements, *protect(table, OWN_INSTALLATION)]
 
 
 def extend_statements(table: str, known: TableDefinition, wanted: TableDefinition) -> list[str]:

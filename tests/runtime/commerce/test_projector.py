@@ -28,28 +28,28 @@ async def name_of(pool: "asyncpg.Pool[asyncpg.Record]", product: str) -> str | N
 
 
 async def test_the_replica_holds_the_newest_state_whatever_the_order_of_delivery(
-    runtime_pool: "asyncpg.Pool[asyncpg.Record]",
+    platform_pool: "asyncpg.Pool[asyncpg.Record]",
 ) -> None:
     created = event("product.created", {"id": "p", "name": "Tea"})
     renamed = event("product.updated", {"id": "p", "name": "Green tea"}, minutes=1)
-    await project(runtime_pool, created, renamed)
-    await project(runtime_pool, created)
-    assert await name_of(runtime_pool, "p") == "Green tea"
+    await project(platform_pool, created, renamed)
+    await project(platform_pool, created)
+    assert await name_of(platform_pool, "p") == "Green tea"
 
 
 async def test_a_late_update_does_not_bring_back_what_was_deleted(
-    runtime_pool: "asyncpg.Pool[asyncpg.Record]",
+    platform_pool: "asyncpg.Pool[asyncpg.Record]",
 ) -> None:
-    await project(runtime_pool, event("product.deleted", {"id": "p"}, minutes=5))
-    await project(runtime_pool, event("product.updated", {"id": "p", "name": "Tea"}, minutes=1))
-    assert await name_of(runtime_pool, "p") is None
+    await project(platform_pool, event("product.deleted", {"id": "p"}, minutes=5))
+    await project(platform_pool, event("product.updated", {"id": "p", "name": "Tea"}, minutes=1))
+    assert await name_of(platform_pool, "p") is None
 
 
-async def test_stores_keep_entities_of_the_same_id_apart(runtime_pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+async def test_stores_keep_entities_of_the_same_id_apart(platform_pool: "asyncpg.Pool[asyncpg.Record]") -> None:
     await project(
-        runtime_pool, *(event("sale.created", {"id": "1", "n": store}, store=store) for store in ("s1", "s2"))
+        platform_pool, *(event("sale.created", {"id": "1", "n": store}, store=store) for store in ("s1", "s2"))
     )
-    assert await runtime_pool.fetchval("SELECT count(*) FROM sale") == 2
+    assert await platform_pool.fetchval("SELECT count(*) FROM sale") == 2
 
 
 @pytest.mark.parametrize(

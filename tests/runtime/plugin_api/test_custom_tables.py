@@ -146,11 +146,11 @@ async def test_installations_share_a_table_and_see_only_their_rows(within: Call,
     assert len(await within(acme, ("tables.find", {"table": "accounts"}))) == 1
 
 
-async def test_purging_removes_one_installation_only(within: Call, acme: Installation, runtime_pool: Pool) -> None:
+async def test_purging_removes_one_installation_only(within: Call, acme: Installation, platform_pool: Pool) -> None:
     other = installation(organization="globex")
     for found in (acme, other):
         await within(found, ("tables.create", {"table": "accounts", "values": {"customer": "c1"}}))
-    async with runtime_pool.acquire() as connection:
+    async with platform_pool.acquire() as connection:
         await purge(connection, acme.plugin_id, acme.id)
     assert await within(acme, ("tables.find", {"table": "accounts"})) == []
     assert len(await within(other, ("tables.find", {"table": "accounts"}))) == 1
