@@ -20,6 +20,7 @@ TEXT_LIMIT = 512  # bytes; ids become keys of database indexes, which have a lim
 RECORD_LIMIT = 1_000_000  # bytes; below the message.max.bytes that every broker comes with
 
 _REQUIRED = ("id", "source", "specversion", "type")
+_PLATFORM_SOURCES = "urn:outlet:"
 _OURS = frozenset({*_REQUIRED, "time", "datacontenttype", "organization", "store"})
 _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})")
 # Characters a CloudEvents string must not have (section 3.1): controls and surrogates.
@@ -101,6 +102,8 @@ def _check_specification(attributes: dict[str, str]) -> None:
     for name in _REQUIRED:
         if name not in attributes:
             raise InvalidEvent(f"The attribute {name!r} is missing.", member=name)
+    if attributes["source"].lower().startswith(_PLATFORM_SOURCES):
+        raise InvalidEvent("A source that begins with urn:outlet: is the platform's own.", member="source")
     try:
         CloudEvent({**attributes, "time": _time(attributes["time"])})
     except CloudEventValidationError as error:

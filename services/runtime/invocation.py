@@ -37,3 +37,8 @@ class Invocation:
         """Whose data this call may touch: its installation's, which is to say its organization's or one store's."""
         found = self.installation
         return Scope(found.organization_id, found.store_id or ORGANIZATION_WIDE, found.id)
+
+
+def source_of(installation: Installation) -> str:
+    """The source (CloudEvents) of the events that an installation causes."""
+    return f"urn:outlet:installation:{installation.id}"

@@ -70,6 +70,8 @@ def test_unknown_type_is_kept_whatever_its_payload(event_type: str, data: bytes 
         ({"id": "\ud800"}, "invalid_event", "id"),
         ({"id": "x" * 513}, "invalid_event", "id"),
         ({"source": None}, "invalid_event", "source"),
+        ({"source": "urn:outlet:installation:1"}, "invalid_event", "source"),
+        ({"source": "URN:Outlet:installation:1"}, "invalid_event", "source"),
         ({"specversion": None}, "invalid_event", "specversion"),
         ({"specversion": "0.3"}, "invalid_event", "specversion"),
         ({"type": None}, "invalid_event", "type"),

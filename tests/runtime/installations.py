@@ -15,9 +15,13 @@ def installation(
     digest: str = "sha256:00",
     revision: int = 1,
     config: dict[str, Any] | None = None,
+    grants: tuple[str, ...] = (),
     **declared: Any,
 ) -> Installation:
-    """An installation of a plugin that listens to ``sale.created`` unless told otherwise."""
+    """An installation of a plugin that listens to ``sale.created`` and asks for nothing unless told otherwise.
+
+    ``grants`` is what the organization granted, ``declared`` what the manifest declares.
+    """
     manifest = Manifest(
         plugin_id=plugin_id,
         name=plugin_id,
@@ -37,6 +41,6 @@ def installation(
         store_id=store,
         status=status,
         config=config or {},
-        grants=(),
+        grants=grants,
         manifest=manifest,
     )

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import asyncpg
@@ -11,10 +11,13 @@ from aiokafka import ConsumerRecord
 from services.common.directory import Directory, Installation
 from services.common.events import DomainEvent
 from services.common.runtime_client import PluginFailed
+from services.common.topics import entity_of
+from services.runtime.commerce.personal_data import Hidden, hidden_from
+from services.runtime.commerce.redaction import without
 from services.runtime.delivery.dead_letters import DeadLetters
 from services.runtime.delivery.lanes import Lanes
 from services.runtime.delivery.unit_of_work import InboxKey, already_done
-from services.runtime.invocation import Invocation
+from services.runtime.invocation import Invocation, source_of
 from services.runtime.invoker import Invoker
 from services.runtime.reporting import Reporter
 from services.runtime.sandbox import hook_payload
@@ -26,6 +29,15 @@ class Arrival:
 
     record: "ConsumerRecord[bytes, bytes]"
     event: DomainEvent
+    views: dict[Hidden, DomainEvent] = field(default_factory=dict)
+
+    def seen_by(self, installation: Installation) -> DomainEvent:
+        """The event without the personal data that the installation was not granted; made once for all alike."""
+        hidden = hidden_from(installation.grants)
+        view = self.views.get(hidden)
+        if view is None:
+            view = self.views[hidden] = without(hidden, self.event)
+        return view
 
 
 class Dispatcher:
@@ -75,7 +87,11 @@ class Dispatcher:
         await self._lanes.close()
 
     def _listeners(self, event: DomainEvent) -> list[Installation]:
-        return self._directory.listeners(event.type, event.organization, event.store)
+        """Who is called; a plugin that changes an entity is not called for its own change, or it would never end."""
+        found = self._directory.listeners(event.type, event.organization, event.store)
+        if entity_of(event.type) is None:
+            return found
+        return [installation for installation in found if event.source != source_of(installation)]
 
     async def _deliver(self, arrival: Arrival, installation: Installation) -> None:
         event = arrival.event
@@ -90,7 +106,7 @@ class Dispatcher:
             source=event.source,
             id=event.id,
             store=event.store,
-            payload=hook_payload(event),
+            payload=hook_payload(arrival.seen_by(current)),
             deadline=self._hook_deadline,
         )
         self._reporter.hook_ran(current)

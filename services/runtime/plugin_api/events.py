@@ -9,6 +9,7 @@ from typing import Any
 from services.common.events import ORGANIZATION_WIDE, DomainEvent
 from services.common.outbox import INSERT as INSERT_OUTBOX
 from services.common.topics import PLUGIN_EVENTS
+from services.runtime.invocation import source_of
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.groups import Arguments, Context, Group, method
 
@@ -40,7 +41,7 @@ class Events(Group):
         event = DomainEvent(
             id=str(uuid.uuid5(EMITTED, name)),
             type=f"{self.installation.plugin_id}/{call.event}",
-            source=f"urn:outlet:installation:{self.installation.id}",
+            source=source_of(self.installation),
             time=datetime.now(UTC).isoformat(),
             organization=self.installation.organization_id,
             store=self.invocation.store or ORGANIZATION_WIDE,

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -10,10 +10,12 @@ import msgspec
 import pytest
 from aiokafka import ConsumerRecord
 
+from outlet.manifest import HookDeclaration
 from services.common.directory import Directory, Installation
 from services.common.events import DomainEvent
 from services.common.runtime_client import PluginFailed
 from services.runtime.delivery.dispatch import Arrival, Dispatcher
+from services.runtime.invocation import source_of
 from services.runtime.invoker import Invoker
 from services.runtime.sandbox import GuestCall
 from tests.runtime.installations import installation
@@ -215,3 +217,41 @@ async def test_closing_ends_what_runs_without_finishing_it(bench: Bench) -> None
     await bench.run(dispatcher, arrival(1))
     await dispatcher.close()
     assert (bench.notes.finished, bench.notes.crashes) == ([], [])
+
+
+def customer_arrival() -> Arrival:
+    data = json.dumps({"id": "c1", "name": "Ada", "tier": "gold"}).encode()
+    event = DomainEvent("e1", "customer.updated", "urn:pos", "2026-11-01T12:00:00Z", "acme", "s1", data)
+    return Arrival(arrival(1).record, event)
+
+
+async def test_a_hook_sees_of_people_what_its_installation_was_granted(bench: Bench) -> None:
+    hooks = (HookDeclaration(event="customer.updated"),)
+    plain = installation("plain", hooks=hooks)
+    trusted = installation("trusted", hooks=hooks, grants=("customer:personal-data",))
+    for found in (plain, trusted):
+        bench.directory.put(found)
+    seen: dict[str, Any] = {}
+
+    async def script(_: Api, call: GuestCall) -> bytes | None:
+        seen[call.scope.installation_id] = msgspec.json.decode(msgspec.msgpack.decode(call.payload)[-1])
+        return None
+
+    dispatcher, _ = bench.dispatcher(script)
+    await bench.run(dispatcher, customer_arrival())
+    await bench.notes.until_finished(1)
+    assert seen == {
+        plain.id: {"id": "c1", "tier": "gold"},
+        trusted.id: {"id": "c1", "name": "Ada", "tier": "gold"},
+    }
+
+
+async def test_a_plugin_is_not_called_for_its_own_change(bench: Bench) -> None:
+    found = bench.directory.listeners("sale.created", "acme", "s1")[0]
+    other = installation("other-plugin")
+    bench.directory.put(other)
+    dispatcher, sandbox = bench.dispatcher(write)
+    own = arrival(1)
+    await bench.run(dispatcher, Arrival(own.record, replace(own.event, source=source_of(found))))
+    await bench.notes.until_finished(1)
+    assert [call.scope.installation_id for call, _ in sandbox.calls] == [other.id]
