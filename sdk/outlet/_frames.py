@@ -22,9 +22,7 @@ MAX_STACK = 16_000
 LENGTH = 4
 
 Kind = Literal["hook", "route", "lifecycle", "schedule", "job"]
-FailureCode = Literal[
-    "plugin_raised", "plugin_bad_result", "plugin_exited", "plugin_limit_exceeded", "invalid_event"
-]
+FailureCode = Literal["plugin_raised", "plugin_bad_result", "plugin_exited", "plugin_limit_exceeded", "invalid_event"]
 Tier = Literal["A", "B", "C", "D"]
 """How strong the walls around a guest are: A has all of them, D is a plain process with limits on resources."""
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import os
+import time
 
 import msgspec
 
@@ -26,6 +28,7 @@ from outlet._frames import (
     pack_batch,
     pack_parts,
 )
+from outlet._guest.limits import OUT_OF_MEMORY, CallTimer
 from outlet._guest.program import Program
 from outlet._guest.transport import InvocationTransport
 
@@ -33,13 +36,20 @@ _facts = msgspec.msgpack.Decoder(Facts)
 
 
 class GuestConnection(asyncio.Protocol):
-    """Serves calls until the worker closes the stream. ``closed`` is done then."""
+    """Serves calls until the worker closes the stream. ``closed`` is done then.
 
-    def __init__(self, program: Program, reader: FrameReader[HostFrame]) -> None:
+    ``timer`` runs while calls do, and starts again whenever one ends. The guest is worn after ``worn_after`` seconds of
+    CPU time.
+    """
+
+    def __init__(self, program: Program, reader: FrameReader[HostFrame], timer: CallTimer, worn_after: float) -> None:
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
         self._program = program
         self._reader = reader
+        self._timer = timer
+        self._worn_after = worn_after
+        self._calls_running = 0
         self._stream: asyncio.Transport | None = None
         self._scopes: dict[int, Facts] = {}
         self._parts = PartBuffer()
@@ -91,6 +101,9 @@ class GuestConnection(asyncio.Protocol):
         self._flush_soon()
 
     def _start(self, call: Call) -> None:
+        if self._calls_running == 0:
+            self._timer.start()
+        self._calls_running += 1
         task = self._loop.create_task(self._run(call, self._parts.complete(call.id, call.payload)))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -98,9 +111,19 @@ class GuestConnection(asyncio.Protocol):
     async def _run(self, call: Call, payload: bytes) -> None:
         facts = self._scopes[call.scope]
         transport = InvocationTransport(self, call.id)
-        api = Api(transport, organization=facts.organization, store=facts.store, config=facts.config)
-        result = await self._program.run(call, payload, api)
+        api = Api(
+            transport,
+            organization=facts.organization,
+            store=facts.store,
+            config=facts.config,
+            secrets=facts.secrets,
+        )
+        try:
+            result = await self._program.run(call, payload, api)
+        except MemoryError:  # not even enough to say so
+            os._exit(OUT_OF_MEMORY)
         transport.end()
+        self._calls_running -= 1
         self._results.append(result)
         self._flush_soon()
 
@@ -124,8 +147,13 @@ class GuestConnection(asyncio.Protocol):
             self._calls.clear()
         if self._results:
             results = [self._send_ahead(result) for result in self._results]
-            self._stream.write(pack_batch(Results, results))
+            worn = time.process_time() > self._worn_after
+            self._stream.write(pack_batch(lambda items: Results(items, worn), results))
             self._results.clear()
+            if self._calls_running:
+                self._timer.start()
+            else:
+                self._timer.stop()
 
     def _send_ahead(self, result: Result) -> Result:
         ahead, payload = pack_parts(result.id, result.payload)

@@ -1,4 +1,4 @@
-"""The first act of a guest: receive the package, check its digest, import it. Plain blocking reads."""
+"""The first acts of a guest: receive the order, then the package, check its digest, import it. Blocking reads."""
 
 import socket
 import sys
@@ -30,18 +30,36 @@ class Refused(Exception):
     """The package is not what was announced, or cannot be run by this guest."""
 
 
-def load(connection: socket.socket, reader: FrameReader[HostFrame]) -> Program | None:
-    """Load the plugin and answer Ready; None when it could not be loaded (answered) or the worker went away."""
+def receive_order(connection: socket.socket, reader: FrameReader[HostFrame]) -> Load | None:
+    """What the worker wants loaded, and within which limits; None when the order was refused or the worker went away.
+
+    Nothing of the package has been read then: the worker sends it once the guest is confined.
+    """
     try:
-        data = _receive(connection, reader)
+        frame = _next_frame(connection, reader)
+        return None if frame is None else _accept(frame)
+    except (Refused, FrameError) as error:
+        _refuse(connection, error)
+        return None
+
+
+def load(connection: socket.socket, reader: FrameReader[HostFrame], order: Load) -> Program | None:
+    """Load the plugin and answer Ready; None when it could not be loaded (answered) or the worker went away.
+
+    Raises MemoryError when the plugin is too large for its limit.
+    """
+    try:
+        data = _receive(connection, reader, order)
         if data is None:
             return None
         package = open_package(data)
     except (Refused, PackageError, FrameError) as error:
-        connection.sendall(pack(LoadFailed(cut(str(error), MAX_MESSAGE))))
+        _refuse(connection, error)
         return None
     try:
         program = _import(package)
+    except MemoryError:
+        raise
     except BaseException as error:  # noqa: BLE001  importing runs the plugin's code, which may raise anything
         failure = describe("plugin_raised", error, package.sources)
         connection.sendall(pack(LoadFailed(failure.message, failure.stack)))
@@ -50,31 +68,43 @@ def load(connection: socket.socket, reader: FrameReader[HostFrame]) -> Program |
     return program
 
 
-def _receive(connection: socket.socket, reader: FrameReader[HostFrame]) -> bytes | None:
-    announced: Load | None = None
+def _next_frame(connection: socket.socket, reader: FrameReader[HostFrame]) -> HostFrame | None:
+    while data := connection.recv(READ_BYTES):
+        frames = list(reader.feed(data))
+        if len(frames) > 1:
+            raise Refused("nothing can follow the order before the guest is confined")
+        if frames:
+            return frames[0]
+    return None
+
+
+def _accept(frame: HostFrame) -> Load:
+    if not isinstance(frame, Load):
+        raise Refused(f"{type(frame).__name__} cannot come before the order")
+    if frame.protocol != PROTOCOL:
+        raise Refused(f"the worker speaks protocol {frame.protocol}, this guest {PROTOCOL}: run both in one version")
+    if not 0 <= frame.size <= MAX_BYTES:
+        raise Refused(f"a package of {frame.size} bytes; at most {MAX_BYTES} are allowed")
+    return frame
+
+
+def _receive(connection: socket.socket, reader: FrameReader[HostFrame], order: Load) -> bytes | None:
     received = bytearray()
-    while announced is None or len(received) < announced.size:
+    while len(received) < order.size:
         data = connection.recv(READ_BYTES)
         if not data:
             return None
         for frame in reader.feed(data):
-            if isinstance(frame, Load) and announced is None:
-                announced = _accept(frame)
-            elif isinstance(frame, Chunk) and announced is not None:
-                received += frame.data
-            else:
+            if not isinstance(frame, Chunk):
                 raise Refused(f"{type(frame).__name__} cannot come before the package")
-    if digest_of(bytes(received)) != announced.digest:
-        raise Refused(f"the package is not the announced {announced.digest}")
+            received += frame.data
+    if digest_of(bytes(received)) != order.digest:
+        raise Refused(f"the package is not the announced {order.digest}")
     return bytes(received)
 
 
-def _accept(load: Load) -> Load:
-    if load.protocol != PROTOCOL:
-        raise Refused(f"the worker speaks protocol {load.protocol}, this guest {PROTOCOL}: run both in one version")
-    if not 0 < load.size <= MAX_BYTES:
-        raise Refused(f"a package of {load.size} bytes; at most {MAX_BYTES} are allowed")
-    return load
+def _refuse(connection: socket.socket, error: Exception) -> None:
+    connection.sendall(pack(LoadFailed(cut(str(error), MAX_MESSAGE))))
 
 
 def _import(package: Package) -> Program:

@@ -1,5 +1,6 @@
 """A loaded plugin: runs one call and says how it ended."""
 
+import traceback
 from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated
@@ -45,7 +46,10 @@ class Program:
         self._jobs = job_handlers(plugin)
 
     async def run(self, call: Call, payload: bytes, api: Api) -> Result:
-        """Run one call to its end. Raises nothing: whatever the plugin does becomes a result."""
+        """Run one call to its end: whatever the plugin does becomes a result.
+
+        Raises MemoryError alone, when there is not enough left to describe one.
+        """
         try:
             if call.kind == "hook":
                 return Result(call.id, await self._hook(call.target, payload, api))
@@ -62,6 +66,9 @@ class Program:
             return Result(call.id, b"", Failure("invalid_event", cut(str(error), MAX_MESSAGE)))
         except (SystemExit, KeyboardInterrupt) as error:
             return Result(call.id, b"", describe("plugin_exited", error, self._paths))
+        except MemoryError as error:
+            traceback.clear_frames(error.__traceback__)  # what the plugin held is needed to tell of it
+            return Result(call.id, b"", describe("plugin_limit_exceeded", error, self._paths))
         except BaseException as error:  # noqa: BLE001  the plugin's code may raise anything
             return Result(call.id, b"", describe("plugin_raised", error, self._paths))
 

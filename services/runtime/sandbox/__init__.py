@@ -5,21 +5,28 @@ from services.runtime.sandbox.errors import PluginInterrupted, SandboxUnavailabl
 from services.runtime.sandbox.guest import GuestCall, ScopeData
 from services.runtime.sandbox.invocation import ApiHandler
 from services.runtime.sandbox.launcher import Zygote
+from services.runtime.sandbox.limits import OperatorLimits
 from services.runtime.sandbox.payloads import RouteRequest, hook_payload, read_route_result, route_payload
 from services.runtime.sandbox.pool import GuestKey, SandboxPool
+from services.runtime.sandbox.tiers import MEANING, SandboxTooWeak, detect_tier, require_tier
 
 __all__ = [
+    "MEANING",
     "ApiHandler",
     "GuestCall",
     "GuestKey",
+    "OperatorLimits",
     "PluginInterrupted",
     "RouteRequest",
     "SandboxPool",
+    "SandboxTooWeak",
     "SandboxUnavailable",
     "ScopeData",
     "Zygote",
+    "detect_tier",
     "hide_from_other_processes",
     "hook_payload",
     "read_route_result",
+    "require_tier",
     "route_payload",
 ]

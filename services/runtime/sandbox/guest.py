@@ -22,6 +22,7 @@ from outlet._frames import (
     Call,
     Calls,
     Chunk,
+    Confined,
     Exited,
     FrameError,
     FrameTooLarge,
@@ -35,14 +36,18 @@ from outlet._frames import (
     Result,
     Results,
     Scope,
+    Tier,
     pack_parts,
 )
+from outlet._guest.limits import OUT_OF_MEMORY
 from services.common.runtime_client import PluginFailed
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.sandbox.errors import PluginInterrupted, SandboxUnavailable
 from services.runtime.sandbox.invocation import ApiHandler, RunningCall
 from services.runtime.sandbox.launcher import Alive, Zygote
+from services.runtime.sandbox.limits import LIMIT_EXCEEDED, GuestLimits
 from services.runtime.sandbox.stream import GuestStream
+from services.runtime.sandbox.tiers import suffices
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +72,18 @@ class GuestCall:
 class Guest:
     """One process with one plugin loaded. Made by :meth:`start`; of no use any more once :attr:`usable` is false."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: GuestLimits, minimum: Tier) -> None:
         loop = asyncio.get_running_loop()
         self.usable = False
+        self.worn = False
+        """It serves well, and another should be made for the calls to come."""
+        self._limits = limits
+        self._minimum: Tier = minimum
         self._loop = loop
-        self._stream = GuestStream(self._receive, self._broken, self._closed)
+        self._log_lines = limits.log_allowance()
+        self._stream = GuestStream(self._receive, self._broken, self._closed, self._flooded, limits.bytes_allowance())
+        self._confined: asyncio.Future[None] = loop.create_future()
+        self._retiring = False
         self._ready: asyncio.Future[None] = loop.create_future()
         self._ended: asyncio.Future[None] = loop.create_future()
         self._ids = itertools.count(1)
@@ -82,18 +94,22 @@ class Guest:
         self._inquest: asyncio.Task[None] | None = None
 
     @classmethod
-    async def start(cls, zygote: Zygote, package: bytes, digest: str, deadline: float) -> "Guest":
-        """Fork a guest and load a package, within ``deadline`` seconds from the fork.
+    async def start(
+        cls, zygote: Zygote, package: bytes, digest: str, limits: GuestLimits, *, deadline: float, minimum: Tier
+    ) -> "Guest":
+        """Fork a guest, see its walls up and load a package, within ``deadline`` seconds from the fork.
 
-        Raises PluginFailed (``plugin_load_failed``) or SandboxUnavailable.
+        Raises PluginFailed (``plugin_load_failed``, ``plugin_limit_exceeded``) or SandboxUnavailable, also when the
+        walls are below ``minimum``.
         """
-        guest = cls()
+        guest = cls(limits, minimum)
         _, guest._alive = await zygote.connect(lambda: guest._stream)
         try:
-            guest._stream.send(Load(PROTOCOL, digest, len(package)))
-            for begin in range(0, len(package), MAX_PAYLOAD):
-                guest._stream.send(Chunk(package[begin : begin + MAX_PAYLOAD]))
             async with asyncio.timeout(deadline):
+                guest._stream.send(Load(PROTOCOL, digest, len(package), limits.process))
+                await guest._confined
+                for begin in range(0, len(package), MAX_PAYLOAD):
+                    guest._stream.send(Chunk(package[begin : begin + MAX_PAYLOAD]))
                 await guest._ready
         except TimeoutError:
             raise PluginFailed("plugin_load_failed", f"the plugin was not ready within {deadline:g} s") from None
@@ -135,14 +151,21 @@ class Guest:
         self._stream.close()
         if not self._ended.done():
             self._ended.set_result(None)
-        if not self._ready.done():
-            self._ready.set_exception(_load_failed(verdict))
-            self._ready.exception()  # whoever loads may have gone away
+        for stage in (self._confined, self._ready):
+            if not stage.done():
+                stage.set_exception(_load_failed(verdict))
+                stage.exception()  # whoever loads may have gone away
         running = list(self._running.values())
         self._running.clear()
         for call in running:
             blamed = verdict is not None and (call is culprit or len(running) == 1)
             call.finish(verdict if verdict is not None and blamed else PluginInterrupted("the guest ended"))
+
+    def retire(self) -> None:
+        """Take no more calls, and end when those that run have ended."""
+        self._retiring = True
+        if not self._running:
+            self.end(None)
 
     async def closed(self) -> None:
         """Wait for what still runs on behalf of a guest that has ended."""
@@ -163,38 +186,67 @@ class Guest:
             return
         match frame:
             case Results() if self.usable:
+                self.worn = self.worn or frame.worn
                 for result in frame.results:
                     self._finish(result)
+                    if self._ended.done():
+                        return
             case Calls() if self.usable:
                 for call in frame.calls:
                     self._api_call(call)
+                    if self._ended.done():
+                        return
             case Part() if self.usable and frame.id in self._running:
                 self._parts.add(frame)
-            case Ready() if not self.usable:
+            case Confined() if not self._confined.done():
+                self._accept_walls(frame.tier)
+            case Ready() if self._confined.done() and not self.usable:
                 self.usable = True
                 self._ready.set_result(None)
             case LoadFailed() if not self.usable:
-                self._ready.set_exception(PluginFailed("plugin_load_failed", frame.message, frame.stack))
-                self.end(None)
+                self._fail_loading(PluginFailed("plugin_load_failed", frame.message, frame.stack))
             case Exited():
-                self.end(PluginFailed("plugin_exited", _how_it_ended(frame)))
+                self.end(_verdict(frame, self._limits))
             case _:
                 raise FrameError(f"{type(frame).__name__} at the wrong time")
 
+    def _accept_walls(self, tier: Tier) -> None:
+        if suffices(tier, self._minimum):
+            self._confined.set_result(None)
+        else:
+            self._fail_loading(SandboxUnavailable(f"a guest has walls of tier {tier}; {self._minimum} is wanted"))
+
+    def _fail_loading(self, error: Exception) -> None:
+        for stage in (self._confined, self._ready):
+            if not stage.done():
+                stage.set_exception(error)
+                stage.exception()  # only one of them is awaited
+        self.end(None)
+
     def _finish(self, result: Result) -> None:
-        running = self._running.pop(result.id, None)
+        running = self._running.get(result.id)
         if running is None:
             raise FrameError(f"a result of call {result.id}, which does not run")
-        payload = self._parts.complete(result.id, result.payload)
         failure = result.failure
+        if failure is not None and failure.code == LIMIT_EXCEEDED:
+            self.end(self._limits.memory_exceeded(failure.stack))
+            return
+        del self._running[result.id]
+        payload = self._parts.complete(result.id, result.payload)
         running.finish(payload if failure is None else PluginFailed(failure.code, failure.message, failure.stack))
+        if self._retiring and not self._running:
+            self.end(None)
 
     def _api_call(self, call: ApiCall) -> None:
         running = self._running.get(call.invocation)
         if running is None:
             raise FrameError(f"an API call of call {call.invocation}, which does not run")
         notice = call.id == 0
-        if running.ended:
+        if not self._stream.charge():
+            return
+        if call.method == "log" and not self._log_lines.take(1):
+            self.end(self._limits.log_lines_exceeded(), running)
+        elif running.ended:
             self._reply(ApiReply(call.id, b"", ("invocation_ended", "nobody waits for this call any more")))
         elif running.has_room(notice=notice):
             running.start(self._answer(running, call, _arguments(call)), notice=notice)
@@ -216,7 +268,10 @@ class Guest:
             self._stream.send_reply(reply)
 
     def _overdue(self, deadline: float) -> None:
-        self.end(PluginFailed("plugin_timeout", f"no result within {deadline:g} s"))
+        self.end(PluginFailed("plugin_timeout", f"no result within {deadline:g} s (the time limit)"))
+
+    def _flooded(self) -> None:
+        self.end(self._limits.bytes_exceeded())
 
     def _broken(self, why: str) -> None:
         self.end(PluginFailed("plugin_protocol_error", why))
@@ -252,10 +307,24 @@ def _reply(number: int, answer: bytes) -> ApiReply:
 def _load_failed(verdict: PluginFailed | None) -> Exception:
     if verdict is None:
         return SandboxUnavailable("the guest was ended while it was loading")
+    if verdict.code == LIMIT_EXCEEDED:
+        return PluginFailed(verdict.code, f"{verdict.message}, while loading", verdict.stack)
     return PluginFailed("plugin_load_failed", f"while loading: {verdict.message}", verdict.stack)
 
 
+def _verdict(ended: Exited, limits: GuestLimits) -> PluginFailed:
+    if ended.signal == signal.SIGPROF:
+        return limits.cpu_exceeded(in_a_call=True)
+    if ended.signal in (signal.SIGXCPU, signal.SIGKILL) and ended.cpu_seconds >= limits.life_cpu_seconds:
+        return limits.cpu_exceeded(in_a_call=False)
+    if ended.status == OUT_OF_MEMORY:
+        return limits.memory_exceeded()
+    return PluginFailed("plugin_exited", _how_it_ended(ended))
+
+
 def _how_it_ended(ended: Exited) -> str:
+    if ended.signal == signal.SIGSYS:
+        return "the plugin's process was ended because it made a system call that the sandbox forbids"
     if not ended.signal:
         return f"the plugin's process ended with status {ended.status}"
     try:

@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+from outlet._frames import Tier
+from outlet.manifest import Limits
 from services.runtime.sandbox.errors import SandboxUnavailable
 from services.runtime.sandbox.guest import Guest, GuestCall
 from services.runtime.sandbox.invocation import ApiHandler, RunningCall
 from services.runtime.sandbox.launcher import Zygote
+from services.runtime.sandbox.limits import GuestLimits, OperatorLimits, granted
 from services.runtime.sandbox.slots import Slots
 
 STARTS_AT_ONCE = 16
+DEFAULTS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,8 @@ class SandboxPool:
 
     ``fetch_package`` gives the bytes of a package by digest; what it raises reaches the caller. At most ``concurrency``
     calls are in one guest at once; a guest without a call for ``idle_seconds`` ends; loading takes at most
-    ``load_deadline`` seconds.
+    ``load_deadline`` seconds. ``limits`` are the most that manifests can ask for; guests whose walls are below the
+    tier ``minimum`` run nothing.
     """
 
     def __init__(
@@ -37,12 +42,15 @@ class SandboxPool:
         fetch_package: Callable[[str], Awaitable[bytes]],
         *,
         concurrency: int = 8,
+        limits: OperatorLimits | None = None,
+        minimum: Tier = "D",
         idle_seconds: float = 300.0,
         load_deadline: float = 10.0,
     ) -> None:
         self._zygote = zygote
         self._fetch_package = fetch_package
-        self._concurrency = concurrency
+        self._limits = replace(limits or OperatorLimits(), concurrency=concurrency)
+        self._minimum: Tier = minimum
         self._idle_seconds = idle_seconds
         self._load_deadline = load_deadline
         self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
@@ -54,9 +62,18 @@ class SandboxPool:
         return sum(1 for seat in self._seats.values() if seat.guest is not None and seat.guest.usable)
 
     async def invoke(
-        self, guest_key: GuestKey, call: GuestCall, api: ApiHandler, *, deadline: float, alone: bool = False
+        self,
+        guest_key: GuestKey,
+        call: GuestCall,
+        api: ApiHandler,
+        *,
+        deadline: float,
+        alone: bool = False,
+        wanted: Limits = DEFAULTS,
     ) -> bytes:
         """Run one call and return its result's payload. ``deadline`` is seconds from when the call is sent.
+
+        ``wanted`` is what the manifest of the package asks for.
 
         ``api`` answers the plugin's API calls; none of its runs outlives this call. ``alone``: no other call is in the
         guest meanwhile, so whatever happens to it is this call's doing.
@@ -67,7 +84,8 @@ class SandboxPool:
             raise SandboxUnavailable("the sandbox is closed")
         seat = self._seats.get(guest_key)
         if seat is None:
-            seat = self._seats[guest_key] = _Seat(self._concurrency, partial(self._start, guest_key))
+            limits = granted(wanted, self._limits)
+            seat = self._seats[guest_key] = _Seat(limits.concurrency, partial(self._start, guest_key, limits))
             self._end_when_idle(guest_key, seat)
         return await seat.invoke(call, api, deadline, alone=alone)
 
@@ -79,10 +97,12 @@ class SandboxPool:
         for seat in seats:
             await seat.close()
 
-    async def _start(self, key: GuestKey) -> Guest:
+    async def _start(self, key: GuestKey, limits: GuestLimits) -> Guest:
         package = await self._fetch_package(key.digest)
         async with self._starts:
-            return await Guest.start(self._zygote, package, key.digest, self._load_deadline)
+            return await Guest.start(
+                self._zygote, package, key.digest, limits, deadline=self._load_deadline, minimum=self._minimum
+            )
 
     def _end_when_idle(self, key: GuestKey, seat: "_Seat") -> None:
         """Look again when the guest can have been idle for long enough, and not before."""
@@ -106,6 +126,7 @@ class _Seat:
 
     def __init__(self, concurrency: int, start: Callable[[], Awaitable[Guest]]) -> None:
         self.guest: Guest | None = None
+        self._retired: list[Guest] = []
         self.slots = Slots(concurrency)
         self.calls = 0
         """Calls that wait here or run, also those whose caller has gone away."""
@@ -135,19 +156,26 @@ class _Seat:
             self._starting.cancel()
             await asyncio.wait([self._starting])
         self.end()
-        if self.guest is not None:
-            await self.guest.closed()
+        for guest in self._guests():
+            await guest.closed()
 
     def end(self) -> None:
         """End the guest, and with it the calls in it."""
         if self.timer is not None:
             self.timer.cancel()
-        if self.guest is not None:
-            self.guest.end(None)
+        for guest in self._guests():
+            guest.end(None)
+
+    def _guests(self) -> list[Guest]:
+        return self._retired if self.guest is None else [*self._retired, self.guest]
 
     async def _usable_guest(self) -> Guest:
         if self.guest is not None and self.guest.usable:
-            return self.guest
+            if not self.guest.worn:
+                return self.guest
+            self.guest.retire()
+            self._retired = [guest for guest in self._guests() if guest.usable]
+            self.guest = None
         if self._starting is None:
             self._starting = asyncio.create_task(self._start_unless_closed())
             self._starting.add_done_callback(self._started)

@@ -15,24 +15,35 @@ from outlet._frames import (
     pack,
     pack_batch,
 )
+from services.runtime.sandbox.rates import Allowance
 
 MAX_UNREAD = 16 * 1024 * 1024
 """Bytes that may wait for a guest that does not read."""
+
+LEAST_COST = 256
+"""What a frame, or an API call, counts on top of its bytes: a flood of small ones costs the worker as much."""
 
 
 class GuestStream(asyncio.Protocol):
     """Writing never waits: a guest that does not read is broken once :data:`MAX_UNREAD` bytes wait for it.
 
     ``on_frame`` gets each frame and may raise FrameError; ``on_broken`` is told why the stream is of no use any more;
-    ``on_closed`` that the other side is gone.
+    ``on_closed`` that the other side is gone; ``on_flood`` that it sent more than ``allowance`` has bytes for.
     """
 
     def __init__(
-        self, on_frame: Callable[[GuestFrame], None], on_broken: Callable[[str], None], on_closed: Callable[[], None]
+        self,
+        on_frame: Callable[[GuestFrame], None],
+        on_broken: Callable[[str], None],
+        on_closed: Callable[[], None],
+        on_flood: Callable[[], None],
+        allowance: Allowance,
     ) -> None:
         self._on_frame = on_frame
         self._on_broken = on_broken
         self._on_closed = on_closed
+        self._on_flood = on_flood
+        self._allowance = allowance
         self._reader = guest_frames()
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -45,8 +56,13 @@ class GuestStream(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        if not self._allowance.take(len(data)):
+            self._on_flood()
+            return
         try:
             for frame in self._reader.feed(data):
+                if not self.charge():
+                    return
                 self._on_frame(frame)
         except FrameError as error:
             self._on_broken(str(error))
@@ -54,6 +70,13 @@ class GuestStream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._on_closed()
+
+    def charge(self) -> bool:
+        """Count one more thing that the guest made us do as :data:`LEAST_COST` bytes. False when that was too much."""
+        if self._allowance.take(LEAST_COST):
+            return True
+        self._on_flood()
+        return False
 
     def send(self, frame: HostFrame) -> None:
         """Write one frame now, behind what has gathered. Raises FrameTooLarge."""

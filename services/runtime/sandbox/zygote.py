@@ -13,6 +13,7 @@ Single-threaded, and without an event loop: what is forked must hold no locks.
 import argparse
 import contextlib
 import gc
+import grp
 import importlib
 import os
 import resource
@@ -20,6 +21,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,15 +85,15 @@ class Guest:
 class Forker:
     """Accepts connections, forks guests, kills those whose worker hung up and reaps those that ended.
 
-    ``become_guest`` runs in the child and owns the connection; ``farewell`` makes the last frame of an exit status and
-    the number of the signal that ended it.
+    ``become_guest`` runs in the child and owns the connection; ``farewell`` makes the last frame of an exit status, the
+    number of the signal that ended it and the seconds of CPU time it used.
     """
 
     def __init__(
         self,
         listener: socket.socket,
         become_guest: Callable[[socket.socket], None],
-        farewell: Callable[[int, int], bytes],
+        farewell: Callable[[int, int, float], bytes],
         capacity: int,
     ) -> None:
         self._listener = listener
@@ -158,7 +160,7 @@ class Forker:
         # The group keeps the guest's number until the guest is reaped, so nobody else can be hit.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(guest.pid, signal.SIGKILL)
-        _, status = os.waitpid(guest.pid, 0)
+        _, status, usage = os.wait4(guest.pid, 0)
         if guest.watched:
             self._epoll.unregister(guest.connection)
         self._epoll.unregister(guest.pidfd)
@@ -166,7 +168,9 @@ class Forker:
         os.close(guest.pidfd)
         # OSError: the worker is gone or does not read; the end of the stream tells it enough.
         with contextlib.suppress(OSError):
-            guest.connection.send(self._farewell(*_how_it_ended(status)), socket.MSG_DONTWAIT)
+            guest.connection.send(
+                self._farewell(*_how_it_ended(status), usage.ru_utime + usage.ru_stime), socket.MSG_DONTWAIT
+            )
             guest.connection.shutdown(socket.SHUT_RDWR)
         guest.connection.close()
 
@@ -184,12 +188,15 @@ def settle(connection: socket.socket) -> socket.socket:
     return socket.socket(fileno=FIRST_FREE_DESCRIPTOR)
 
 
-def listen(path: Path) -> socket.socket:
-    """A Unix socket that only this user can connect to."""
+def listen(path: Path, group: int | None = None) -> socket.socket:
+    """A Unix socket that only this user, and a group when one is given, can connect to."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     os.umask(0o177)
     listener.bind(str(path))
     os.umask(0o077)
+    if group is not None:
+        os.chown(path, -1, group)
+        path.chmod(0o660)
     listener.listen(socket.SOMAXCONN)
     listener.setblocking(False)
     return listener
@@ -199,6 +206,10 @@ def _how_it_ended(status: int) -> tuple[int, int]:
     if os.WIFSIGNALED(status):
         return 0, os.WTERMSIG(status)
     return os.WEXITSTATUS(status), 0
+
+
+def _group(name: str) -> int:
+    return int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
 
 
 def _capacity() -> int:
@@ -219,34 +230,37 @@ def main() -> None:
     parser.add_argument("--socket", type=Path, required=True, help="path of the Unix socket to listen on")
     parser.add_argument("--path", nargs="+", required=True, help="folders that outlet and msgspec are imported from")
     parser.add_argument("--parent", type=int, help="process to die with: the one that started this one")
+    parser.add_argument("--group", type=_group, help="group, by name or number, whose members may connect as well")
     arguments = parser.parse_args()
 
     gc.disable()
-    own_path = list(sys.path)
     sys.path += arguments.path
     from outlet._frames import Exited, pack
     from outlet._guest import linux
-    from outlet._guest.confinement import confine
     from outlet._guest.main import run
+    from outlet._guest.standard_library import serve_from_memory
 
     for name in COMMON_MODULES:
         importlib.import_module(name)
-    sys.path[:] = own_path  # a guest imports its own package and the standard library, nothing that lies beside outlet
+    serve_from_memory()  # a guest imports its own package and the standard library, nothing that lies beside outlet
 
     if arguments.parent is not None:
         linux.die_with(arguments.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the worker ends us in its time
     os.environ.clear()
+    os.putenv("TZ", "UTC")  # for the C library alone: the time zone of a guest is never that of its machine
+    time.tzset()
     os.chdir("/")
     zygote = os.getpid()
 
     def become_guest(connection: socket.socket) -> None:
         linux.die_with(zygote)
-        own = settle(connection)
-        confine()
-        run(own)
+        run(settle(connection))
 
-    forker = Forker(listen(arguments.socket), become_guest, lambda *ended: pack(Exited(*ended)), _capacity())
+    listener = listen(arguments.socket, arguments.group)
+    linux.hide_from_other_processes()
+    linux.drop_capabilities()
+    forker = Forker(listener, become_guest, lambda *ended: pack(Exited(*ended)), _capacity())
     gc.collect()
     gc.freeze()
     sys.stdout.write("ready\n")

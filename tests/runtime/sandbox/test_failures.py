@@ -181,7 +181,7 @@ async def test_neighbours_go_on_while_a_plugin_misbehaves(start_plugin: StartPlu
         ("sys.exit(1)", "SystemExit: 1"),
         ("os._exit(5)", "while loading: the plugin's process ended with status 5"),
         ("while True: pass", "the plugin was not ready within 1 s"),
-        ("@plugin.hook('sale.created')\nasync def more(): ...", "the manifest declares other hooks"),
+        ("@plugin.hook('sale.created')\nasync def more(): ...", "the manifest declares other handlers"),
     ],
 )
 async def test_a_plugin_that_cannot_be_loaded_fails_every_waiting_call(
@@ -314,7 +314,7 @@ async def test_a_guest_that_does_not_read_is_ended(start_plugin: StartPlugin, mo
     assert {type(call.exception()) for call in calls} <= {PluginInterrupted, SandboxUnavailable}
 
 
-async def test_log_lines_are_let_through_and_a_flood_of_them_is_thinned_out(start_plugin: StartPlugin) -> None:
+async def test_log_lines_are_let_through_and_a_flood_of_them_ends_the_plugin(start_plugin: StartPlugin) -> None:
     caller = start_plugin("""
         @plugin.route("GET", "/log/{count}")
         async def log(api: Api, request: Request) -> dict:
@@ -325,8 +325,9 @@ async def test_log_lines_are_let_through_and_a_flood_of_them_is_thinned_out(star
     few, flood = Recorder(), Recorder()
     await caller.route("GET", "/log/100", api=few)
     assert [arguments["message"] for _, arguments in few.calls] == [f"line {number}" for number in range(100)]
-    await caller.route("GET", "/log/5000", api=flood)
-    assert 0 < len(flood.calls) < 5000
+    failure = await failure_of(caller.route("GET", "/log/5000", api=flood))
+    assert (failure.code, failure.message) == ("plugin_limit_exceeded", "log lines: more than 200 per second")
+    assert len(flood.calls) < 5000
 
 
 async def test_api_calls_left_behind_are_cancelled_and_refused(start_plugin: StartPlugin) -> None:
