@@ -18,6 +18,8 @@ from services.common.kafka import CONNECT_SECONDS, open_producer
 from services.common.outbox import OutboxRelay
 from services.common.telemetry import configure_logging
 from services.common.workers import Worker, WorkerLease
+from services.runtime.background.jobs import BackgroundRunner
+from services.runtime.background.scheduler import Scheduler
 from services.runtime.delivery.consumer import GROUP, EventConsumer
 from services.runtime.delivery.dead_letters import DeadLetters
 from services.runtime.delivery.dispatch import Dispatcher
@@ -65,6 +67,8 @@ async def run(settings: RuntimeSettings) -> None:
         invoker = Invoker(database, sandbox, Resources(TableCatalog()), reporter)
         dead_letters = DeadLetters(producer)
         dispatcher = Dispatcher(directory, database, invoker, reporter, dead_letters, settings.hook_deadline)
+        scheduler = Scheduler(directory, database)
+        runner = BackgroundRunner(directory, database, invoker, reporter, dead_letters, deadline=settings.job_deadline)
         consumer = await _open_consumer(settings, stack)
         events = EventConsumer(
             consumer,
@@ -96,6 +100,7 @@ async def run(settings: RuntimeSettings) -> None:
             await follower.caught_up.wait()
             async with server.serving():
                 tasks.append(background.create_task(lease.run()))
+                tasks += [background.create_task(work) for work in (scheduler.run(), runner.run())]
                 consuming = background.create_task(events.run())
                 await server.ready()
                 log.info("worker ready", worker=settings.worker_id, address=settings.address)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -9,7 +10,10 @@ import msgspec
 import structlog
 
 from services.common.database import DATABASE_ERRORS
+from services.common.directory import Installation
 from services.common.runtime_client import LifecycleHook, PluginFailed
+from services.runtime.background import clocks
+from services.runtime.background.work import remove_all
 from services.runtime.delivery.unit_of_work import AlreadyDone, TransactionDoomed, UnitOfWork, is_transient
 from services.runtime.invocation import Invocation
 from services.runtime.isolation import ENTER
@@ -79,7 +83,7 @@ class Invoker:
         """Delete what an installation stored, without running its code."""
         async with self._database.acquire() as connection, connection.transaction():
             await connection.execute(ENTER, *invocation.scope.row())
-            await purge(connection, invocation.installation.plugin_id, invocation.installation.id)
+            await _forget(connection, invocation.installation)
 
     async def _attempt(self, invocation: Invocation, *, alone: bool) -> bytes:
         work = UnitOfWork(self._database, invocation.key, invocation.scope)
@@ -98,10 +102,13 @@ class Invoker:
             work.settle()
             if invocation.kind == "lifecycle":
                 result = session.changed_config or b""
+            if invocation.target == LifecycleHook.ON_ACTIVATE.value and invocation.installation.manifest.schedules:
+                async with work.use(writes=True) as connection:
+                    await clocks.restart(connection, invocation.installation, datetime.now(UTC))
             if invocation.target == LifecycleHook.ON_UNINSTALL.value:
                 async with work.use(writes=True) as connection:
-                    await purge(connection, invocation.installation.plugin_id, invocation.installation.id)
-            await work.commit(None if invocation.kind == "hook" else result)
+                    await _forget(connection, invocation.installation)
+            await work.commit(result if invocation.kind in ("route", "lifecycle") else None)
         except (PluginFailed, TransactionDoomed) as error:
             raise _verdict(error, work) from (work.failure or error)
         except PackageUnavailable as error:
@@ -114,6 +121,11 @@ class Invoker:
             await work.rollback()
         session.committed()
         return result
+
+
+async def _forget(connection: asyncpg.Connection, installation: Installation) -> None:
+    await purge(connection, installation.plugin_id, installation.id)
+    await remove_all(connection, installation.id)
 
 
 def _stands(work: UnitOfWork) -> bool:

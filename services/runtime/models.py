@@ -78,5 +78,42 @@ class PluginTable(RuntimeModel, table=True):
     definition: dict[str, Any] = Field(sa_type=JSONB)
 
 
+class BackgroundWork(RuntimeModel, table=True):
+    """A tick of a schedule or a job that waits or runs; gone once it is done.
+
+    ``due_at`` is when the next worker may take it: its time, the end of the lease ``leased_by``, or the next attempt.
+    """
+
+    __tablename__ = "background_work"
+    __table_args__: ClassVar[Any] = (
+        Index("background_work_due", "due_at", "installation_id"),
+        Index("background_work_installation", "installation_id", "kind"),
+    )
+
+    id: str = Field(primary_key=True)
+    kind: str
+    installation_id: str
+    name: str
+    store_id: str | None = None
+    payload: bytes = Field(sa_type=LargeBinary)
+    planned_at: datetime = Field(sa_type=DateTime(timezone=True))
+    due_at: datetime = Field(sa_type=DateTime(timezone=True))
+    leased_by: str | None = None
+    attempts: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
+
+
+class ScheduleClock(RuntimeModel, table=True):
+    """Up to when the ticks of a schedule have been decided on, and when the next one comes."""
+
+    __tablename__ = "schedule_clock"
+    __table_args__: ClassVar[Any] = (Index("schedule_clock_next", "next_at"),)
+
+    installation_id: str = Field(primary_key=True)
+    schedule: str = Field(primary_key=True)
+    planned_at: datetime = Field(sa_type=DateTime(timezone=True))
+    next_at: datetime = Field(sa_type=DateTime(timezone=True))
+
+
 outbox = outbox_table(RuntimeModel.metadata)
 metadata = RuntimeModel.metadata

@@ -24,6 +24,7 @@ class RuntimeSettings(ServiceSettings):
     hook_deadline: float = 5.0
     route_deadline: float = 10.0
     lifecycle_deadline: float = 30.0
+    job_deadline: float = 60.0
     guest_concurrency: int = 8
     """Calls in flight in one sandbox."""
     database_connections: int = 24

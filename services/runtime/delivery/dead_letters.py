@@ -1,12 +1,13 @@
 """What could not be processed is kept, with its headers and the reason, on topic ``outlet.dead-letters``."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import stamina
 import structlog
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.errors import KafkaError
 
+from services.common.events import DomainEvent
 from services.common.topics import DEAD_LETTERS
 
 log = structlog.get_logger(__name__)
@@ -33,10 +34,22 @@ class DeadLetters:
             "offset": str(record.offset),
             **facts,
         }
-        headers = [*record.headers, *((f"outlet_{name}", value.encode()) for name, value in added.items())]
+        await self._send(record.key, record.value, record.headers, added)
+
+    async def keep(self, event: DomainEvent, key: str, code: str, reason: str, **facts: str) -> None:
+        """Keep what came from no record, as the event that it would have been. Waits for a broker that is away."""
+        await self._send(
+            event.record_key(key).encode(),
+            event.data,
+            event.headers(),
+            {"code": code, "reason": reason[:REASON_LENGTH], **facts},
+        )
+
+    async def _send(
+        self, key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]], added: Mapping[str, str]
+    ) -> None:
+        marked = [*headers, *((f"outlet_{name}", fact.encode()) for name, fact in added.items())]
         async for attempt in stamina.retry_context(on=KafkaError, attempts=None, timeout=None):
             with attempt:
-                await self._producer.send_and_wait(
-                    DEAD_LETTERS.name, key=record.key, value=record.value, headers=headers
-                )
+                await self._producer.send_and_wait(DEAD_LETTERS.name, key=key, value=value, headers=marked)
         log.warning("dead letter", **added)
