@@ -22,11 +22,12 @@ REFRESH_SECONDS = 0.5
 
 
 class Worker(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """What a worker announces: its gRPC address and how far it has followed the directory."""
+    """What a worker announces: its gRPC address, how far it has followed the directory, how strong its sandbox is."""
 
     id: str
     address: str
     directory_revision: int
+    sandbox_tier: str | None = None
 
 
 def _lease(worker_id: str) -> str:

@@ -30,7 +30,14 @@ from services.runtime.packages import PackageStore
 from services.runtime.plugin_api.groups import Resources
 from services.runtime.plugin_api.tables import TableCatalog
 from services.runtime.reporting import Reporter
-from services.runtime.sandbox import SandboxPool, Zygote, hide_from_other_processes
+from services.runtime.sandbox import (
+    MEANING,
+    OperatorLimits,
+    SandboxPool,
+    Zygote,
+    hide_from_other_processes,
+    require_tier,
+)
 from services.runtime.server import GrpcServer, PluginRuntime
 from services.runtime.settings import RuntimeSettings
 
@@ -58,7 +65,20 @@ async def run(settings: RuntimeSettings) -> None:
         registry = await stack.enter_async_context(httpx.AsyncClient(base_url=settings.registry_url))
         producer = await stack.enter_async_context(open_producer(settings.kafka_bootstrap))
         zygote = await stack.enter_async_context(Zygote(settings.zygote_socket))
-        sandbox = SandboxPool(zygote, PackageStore(registry).fetch, concurrency=settings.guest_concurrency)
+        tier = await require_tier(zygote, settings.required_tier)
+        log.info("sandbox tried", tier=tier, walls=MEANING[tier], required=settings.required_tier)
+        sandbox = SandboxPool(
+            zygote,
+            PackageStore(registry).fetch,
+            concurrency=settings.guest_concurrency,
+            limits=OperatorLimits(
+                memory_mib=settings.sandbox_memory_mib,
+                cpu_seconds=settings.sandbox_cpu_seconds,
+                bytes_per_second=settings.sandbox_bytes_per_second,
+                log_lines_per_second=settings.sandbox_log_lines_per_second,
+            ),
+            minimum=settings.required_tier,
+        )
         stack.push_async_callback(sandbox.close)
 
         directory = Directory()
@@ -91,7 +111,12 @@ async def run(settings: RuntimeSettings) -> None:
         relay = OutboxRelay(relay_database, producer)
         lease = WorkerLease(
             redis,
-            lambda: Worker(id=settings.worker_id, address=settings.address, directory_revision=directory.revision),
+            lambda: Worker(
+                id=settings.worker_id,
+                address=settings.address,
+                directory_revision=directory.revision,
+                sandbox_tier=tier,
+            ),
         )
 
         stopping = _on_stop_signals()

@@ -29,6 +29,13 @@ class Invocation:
     deadline: float
 
     @property
+    def time_limit(self) -> float:
+        """Seconds of wall time for one attempt: ``deadline``, or less when the manifest asks for less."""
+        limits = self.installation.manifest.limits
+        own = {"hook": limits.hook_seconds, "route": limits.route_seconds}.get(self.kind)
+        return self.deadline if own is None else min(own, self.deadline)
+
+    @property
     def key(self) -> InboxKey:
         return InboxKey(self.installation.id, self.target, self.source, self.id)
 

@@ -95,7 +95,12 @@ class Invoker:
 
         try:
             result = await self._sandbox.invoke(
-                _guest_key(invocation), _guest_call(invocation), answer, deadline=invocation.deadline, alone=alone
+                _guest_key(invocation),
+                _guest_call(invocation),
+                answer,
+                deadline=invocation.time_limit,
+                alone=alone,
+                wanted=invocation.installation.manifest.limits,
             )
             if invocation.kind == "route" and read_route_result(result).undo and _stands(work):
                 return result

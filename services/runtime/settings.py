@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from outlet._frames import Tier
 from services.common.settings import ServiceSettings
 
 
@@ -27,11 +28,22 @@ class RuntimeSettings(ServiceSettings):
     job_deadline: float = 60.0
     guest_concurrency: int = 8
     """Calls in flight in one sandbox."""
+    sandbox_minimum: Tier | None = None
+    """The weakest walls that plugins may run behind; without it B in production, D in development."""
+    sandbox_memory_mib: int = Field(default=512, ge=1)
+    """This and the following: the most that a plugin's manifest can ask for."""
+    sandbox_cpu_seconds: float = Field(default=30.0, gt=0)
+    sandbox_bytes_per_second: int = Field(default=64 * 1024 * 1024, ge=1)
+    sandbox_log_lines_per_second: int = Field(default=1_000, ge=1)
     database_connections: int = 24
     records_in_flight: int = 2_000
     """Records taken from Kafka and not finished yet; more are not fetched."""
     drain_seconds: float = 10.0
     """How long a stop, or partitions that move away, wait for calls that run."""
+
+    @property
+    def required_tier(self) -> Tier:
+        return self.sandbox_minimum or ("B" if self.environment == "production" else "D")
 
     @property
     def address(self) -> str:
