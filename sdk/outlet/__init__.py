@@ -14,6 +14,7 @@ from outlet._api import Api, Transport
 from outlet._background import Job, Tick
 from outlet._errors import ApiError, DeclarationError, Problem
 from outlet._events import Event
+from outlet._fetch import FetchResponse, Secret
 from outlet._plugin import Component, Plugin
 from outlet._requests import Caller, Request, Response
 from outlet._tables import Table
@@ -25,11 +26,13 @@ __all__ = [
     "Component",
     "DeclarationError",
     "Event",
+    "FetchResponse",
     "Job",
     "Plugin",
     "Problem",
     "Request",
     "Response",
+    "Secret",
     "Table",
     "Tick",
     "Transport",

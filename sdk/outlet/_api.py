@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from outlet import _background, _columns, _transactions
+from outlet._fetch import FetchResponse, Secret, fetch
 from outlet._tables import Table
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -37,20 +38,60 @@ class Api:
         organization: str = "",
         store: str | None = None,
         config: Mapping[str, Any] | None = None,
+        secrets: Sequence[str] = (),
     ) -> None:
         self.organization = organization
         self.store = store
         self._transport = transport
-        self._config = dict(config or {})
+        self._config: dict[str, Any] = {**(config or {}), **{name: Secret(name) for name in secrets}}
 
     def get_config(self, key: str, default: Any = None) -> Any:
-        """The value of a setting as it was when this call began; a number with a fraction is a Decimal."""
+        """The value of a setting as it was when this call began; a number with a fraction is a Decimal.
+
+        A setting whose schema says ``"format": "secret"`` is a :class:`Secret`: usable in :meth:`fetch`, never seen.
+        """
         return self._config.get(key, default)
+
+    def secret(self, name: str) -> Secret:
+        """What stands for a secret setting in headers of :meth:`fetch`, which refuses it when it has no value."""
+        return Secret(name)
 
     async def set_config(self, key: str, value: Any) -> None:
         """Change a setting. In lifecycle hooks only."""
         await self._transport.call("config.set", {"key": key, "value": value})
         self._config[key] = value
+
+    async def fetch(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str | Secret] | None = None,
+        body: bytes | str | None = None,
+        json: Any = None,
+        timeout: float | None = None,  # noqa: ASYNC109  kept by the platform
+        follow_redirects: bool = True,
+    ) -> FetchResponse:
+        """Send an https request to a host that ``plugin.toml`` declares under ``[[hosts]]`` and that was granted.
+
+        ``json`` is sent as JSON (Decimals as text); ``timeout`` is at most 10 s for everything. The answer has at most
+        1 MiB. Any status is an answer; :class:`ApiError` is raised when there is none (``fetch_timeout``,
+        ``fetch_failed``) or may be none (``host_not_granted``, ``address_refused``, ``fetch_rate_limited``, ...).
+
+        A request is not undone when the handler fails, and is sent again when the handler is repeated: unless you
+        set one, methods that change something carry an ``Idempotency-Key`` that stays the same then. Fetch before you
+        read or write data: once you did, your transaction stays open meanwhile.
+        """
+        return await fetch(
+            self._transport.call,
+            url,
+            method=method,
+            headers=headers,
+            body=body,
+            json=json,
+            timeout=timeout,
+            follow_redirects=follow_redirects,
+        )
 
     def log(self, level: Level, message: str, **meta: Any) -> None:
         """Write a line to the plugin's log. Does not wait; a line may be lost under load."""

@@ -14,6 +14,8 @@ class Facts(msgspec.Struct, frozen=True):
     organization: str
     store: str | None
     config: dict[str, Any]
+    """Without the values of secrets; ``secrets`` has the names of those that have a value."""
+    secrets: tuple[str, ...] = ()
 
 
 class HookCall(msgspec.Struct, array_like=True, frozen=True):

@@ -25,6 +25,7 @@ PERMISSIONS = frozenset(
     {f"{model}:{verb}" for model in MODELS for verb in VERBS}
     | {"customer:personal-data", "employee:personal-data", "notify:send"}
 )
+SECRET_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 ROUTE_PATH = re.compile(r"(/([A-Za-z0-9._~-]+|\{[a-z_][a-z0-9_]*\}))+")
 
 RESERVED_IDS = frozenset({"install", "marketplace", "ui-components", "events"})
@@ -182,6 +183,13 @@ class Manifest(_Part, frozen=True, kw_only=True):
             *(f"call:{call.plugin_id}" for call in self.calls),
         )
 
+    def secret_settings(self) -> tuple[str, ...]:
+        """The settings that the platform keeps from the plugin: ``{"type": "string", "format": "secret"}``."""
+        properties = self.settings_schema.get("properties")
+        if not isinstance(properties, dict):
+            return ()
+        return tuple(name for name, part in properties.items() if _is_secret(part))
+
 
 def encode(manifest: Manifest) -> bytes:
     """The manifest's one canonical JSON: the same manifest gives the same bytes."""
@@ -211,6 +219,7 @@ def check(manifest: Manifest) -> None:
         if not getattr(manifest, key).strip():
             raise ManifestError(f"{key}: must not be empty")
     _check_grants(manifest)
+    _check_secrets(manifest)
     for hook in manifest.hooks:
         _match(EVENT_TYPE, hook.event, "hooks.event", "an event type such as sale.created or other-plugin/event")
     for route in manifest.routes:
@@ -257,6 +266,32 @@ def _check_grants(manifest: Manifest) -> None:
     if not all(purpose.strip() for purpose in purposes):
         raise ManifestError("purpose: say why the plugin needs it, for whoever is asked to grant it")
     _distinct("permissions, hosts, calls", list(manifest.wanted_grants()))
+
+
+def _check_secrets(manifest: Manifest) -> None:
+    """A secret anywhere else than the platform looks for it would reach the plugin like any other setting."""
+    names = manifest.secret_settings()
+    if _count_secrets(manifest.settings_schema) > len(names):
+        raise ManifestError('settings: "format": "secret" is for string settings at the top level of properties')
+    for name in names:
+        part = manifest.settings_schema["properties"][name]
+        _match(SECRET_NAME, name, "settings.properties", "a name of letters, digits, hyphens and underscores")
+        if part.get("type") != "string":
+            raise ManifestError(f'settings.properties.{name}: a secret has "type": "string"')
+        if not part.keys().isdisjoint({"default", "const", "enum", "examples"}):
+            raise ManifestError(f"settings.properties.{name}: a secret's value has no place in the manifest")
+
+
+def _is_secret(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("format") == "secret"
+
+
+def _count_secrets(value: Any) -> int:
+    if isinstance(value, dict):
+        return _is_secret(value) + sum(_count_secrets(item) for item in value.values())
+    if isinstance(value, list):
+        return sum(_count_secrets(item) for item in value)
+    return 0
 
 
 def _match(pattern: re.Pattern[str], value: str, key: str, expected: str) -> None:

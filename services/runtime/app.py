@@ -26,6 +26,10 @@ from services.runtime.delivery.dispatch import Dispatcher
 from services.runtime.invoker import Invoker
 from services.runtime.isolation import require_protection
 from services.runtime.models import MIGRATIONS
+from services.runtime.outbound.client import OutboundClient
+from services.runtime.outbound.fetching import Fetcher
+from services.runtime.outbound.guard import Guard, SystemResolver
+from services.runtime.outbound.limits import FetchLimits
 from services.runtime.packages import PackageStore
 from services.runtime.plugin_api.groups import Resources
 from services.runtime.plugin_api.tables import TableCatalog
@@ -84,7 +88,14 @@ async def run(settings: RuntimeSettings) -> None:
         directory = Directory()
         follower = DirectoryFollower(settings.kafka_bootstrap, directory)
         reporter = Reporter(producer, settings.worker_id)
-        invoker = Invoker(database, sandbox, Resources(TableCatalog()), reporter)
+        resolver = SystemResolver()
+        stack.callback(resolver.close)
+        outbound = await stack.enter_async_context(OutboundClient(Guard(denied=settings.denied_networks), resolver))
+        limits = FetchLimits(
+            per_minute=settings.fetches_per_minute, in_transactions=max(1, settings.database_connections // 4)
+        )
+        resources = Resources(tables=TableCatalog(), fetcher=Fetcher(outbound, limits))
+        invoker = Invoker(database, sandbox, resources, reporter)
         dead_letters = DeadLetters(producer)
         dispatcher = Dispatcher(directory, database, invoker, reporter, dead_letters, settings.hook_deadline)
         scheduler = Scheduler(directory, database)

@@ -2,9 +2,10 @@
 
 import os
 import socket
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from outlet._frames import Tier
 from services.common.settings import ServiceSettings
@@ -38,6 +39,10 @@ class RuntimeSettings(ServiceSettings):
     database_connections: int = 24
     records_in_flight: int = 2_000
     """Records taken from Kafka and not finished yet; more are not fetched."""
+    fetches_per_minute: int = Field(default=600, ge=1)
+    """Requests that one installation may send through one worker."""
+    outbound_denied: str = ""
+    """Networks (CIDR, separated by commas) that plugins must not reach, beside those that are not public."""
     drain_seconds: float = 10.0
     """How long a stop, or partitions that move away, wait for calls that run."""
 
@@ -45,6 +50,20 @@ class RuntimeSettings(ServiceSettings):
     def required_tier(self) -> Tier:
         return self.sandbox_minimum or ("B" if self.environment == "production" else "D")
 
+    @field_validator("outbound_denied")
+    @classmethod
+    def _check_networks(cls, value: str) -> str:
+        _networks(value)
+        return value
+
+    @property
+    def denied_networks(self) -> list[IPv4Network | IPv6Network]:
+        return _networks(self.outbound_denied)
+
     @property
     def address(self) -> str:
         return self.runtime_address or f"{self.host}:{self.runtime_port}"
+
+
+def _networks(value: str) -> list[IPv4Network | IPv6Network]:
+    return [ip_network(part.strip()) for part in value.split(",") if part.strip()]

@@ -9,6 +9,7 @@ import msgspec
 from services.common.directory import Installation
 from services.runtime.delivery.unit_of_work import UnitOfWork
 from services.runtime.invocation import Invocation
+from services.runtime.outbound.fetching import Fetcher
 from services.runtime.plugin_api.tables import TableCatalog
 
 
@@ -21,6 +22,7 @@ class Resources:
     """What the worker holds for all invocations."""
 
     tables: TableCatalog
+    fetcher: Fetcher
 
 
 @dataclass(slots=True)

@@ -1,0 +1,119 @@
+"""One ``api.fetch``: checked, sent, followed through its redirects, within its time."""
+
+import asyncio
+from dataclasses import dataclass
+
+import httpx
+
+from services.common.directory import Installation
+from services.runtime.outbound.client import Exchange, OutboundClient, ResponseTooLarge, ResponseUnreadable
+from services.runtime.outbound.destinations import destination
+from services.runtime.outbound.guard import AddressRefused
+from services.runtime.outbound.headers import HARMLESS, RequestHeaders
+from services.runtime.outbound.limits import FetchLimits
+from services.runtime.plugin_api.errors import ApiRefusal
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+MAX_REDIRECTS = 5
+MAX_BODY = 1024 * 1024
+MAX_ANSWER_HEADERS = 64 * 1024
+SHORTEST_HIDDEN = 8  # anything shorter occurs by chance
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+# They describe the connection and the transfer, which end at the platform.
+_DROPPED = frozenset(
+    {"connection", "content-encoding", "content-length", "keep-alive", "trailer", "transfer-encoding", "upgrade"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be sent; ``seconds`` for everything, redirects included."""
+
+    method: str
+    url: str
+    headers: RequestHeaders
+    body: bytes
+    seconds: float
+    follow_redirects: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The answer; ``url`` is where it came from in the end."""
+
+    status: int
+    url: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class Fetcher:
+    """Sends what plugins ask for, within their grants and limits."""
+
+    def __init__(self, client: OutboundClient, limits: FetchLimits) -> None:
+        self._client = client
+        self._limits = limits
+
+    async def fetch(self, installation: Installation, request: Request, *, in_transaction: bool) -> Fetched:
+        """Send a request on behalf of an installation. Raises ApiRefusal, which names no address and no secret.
+
+        ``in_transaction``: whether a connection to the database is held meanwhile.
+        """
+        with self._limits.one(installation.id, in_transaction=in_transaction):
+            return await _fetch(self._client, installation, request)
+
+
+async def _fetch(client: OutboundClient, installation: Installation, request: Request) -> Fetched:
+    try:
+        async with asyncio.timeout(request.seconds):
+            return await _follow(client, installation, request)
+    except (TimeoutError, httpx.TimeoutException) as error:
+        raise ApiRefusal("fetch_timeout", f"no complete answer within {request.seconds:.1f} s") from error
+    except AddressRefused as error:
+        raise ApiRefusal("address_refused", str(error)) from error
+    except ResponseTooLarge as error:
+        raise ApiRefusal("response_too_large", f"an answer has at most {MAX_BODY} bytes") from error
+    except ResponseUnreadable as error:
+        raise ApiRefusal("response_unreadable", str(error)) from error
+    except (httpx.ConnectError, httpx.RemoteProtocolError) as error:
+        raise ApiRefusal("fetch_failed", str(error)[:300] or "no connection") from error
+    except httpx.TransportError as error:
+        raise ApiRefusal("fetch_failed", "the connection broke") from error
+
+
+async def _follow(client: OutboundClient, installation: Installation, request: Request) -> Fetched:
+    method, target, items, body = request.method, request.url, request.headers.items, request.body
+    for _ in range(MAX_REDIRECTS + 1):
+        url = destination(installation, target, plain_http=client.guard.loopback)
+        exchange = await client.send(method, url, items, body, limit=MAX_BODY)
+        location = exchange.header("location")
+        if not request.follow_redirects or exchange.status not in REDIRECTS or location is None:
+            return _fetched(exchange, url, request.headers.injected)
+        try:
+            following = url.join(location)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise ApiRefusal("fetch_failed", "the answer redirects to something that is no URL") from error
+        if exchange.status not in (307, 308) and method not in ("GET", "HEAD"):
+            # As browsers do (RFC 9110, 15.4): what was posted is not posted again.
+            method, body = "GET", b""
+            items = [(name, value) for name, value in items if not name.startswith("content-")]
+        if (following.scheme, following.host, following.port) != (url.scheme, url.host, url.port):
+            items = [(name, value) for name, value in items if name in HARMLESS]
+        target = str(following)
+    raise ApiRefusal("too_many_redirects", f"at most {MAX_REDIRECTS} redirects are followed")
+
+
+def _fetched(exchange: Exchange, url: httpx.URL, injected: dict[str, str]) -> Fetched:
+    headers = [(name, value) for name, value in exchange.headers if name not in _DROPPED]
+    if sum(len(name) + len(value) for name, value in headers) > MAX_ANSWER_HEADERS:
+        raise ApiRefusal("response_too_large", f"an answer has at most {MAX_ANSWER_HEADERS} bytes of headers")
+    body, shown = exchange.body, str(url)
+    # A receiver that answers with what it was sent must not tell the plugin a secret. What it encodes first it can.
+    for name, secret in injected.items():
+        if len(secret) >= SHORTEST_HIDDEN:
+            placeholder = f"{{{{secret:{name}}}}}"
+            shown = shown.replace(secret, placeholder)
+            headers = [(header, value.replace(secret, placeholder)) for header, value in headers]
+            body = body.replace(secret.encode(), placeholder.encode())
+    return Fetched(exchange.status, shown, headers, body)

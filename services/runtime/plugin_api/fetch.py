@@ -1,0 +1,103 @@
+"""Requests to the outside: ``fetch.send`` and, for answers above one frame, ``fetch.rest``."""
+
+import json
+import time
+import uuid
+from typing import Any
+
+from services.runtime.outbound.fetching import METHODS, Request
+from services.runtime.outbound.headers import request_headers
+from services.runtime.plugin_api.errors import ApiRefusal
+from services.runtime.plugin_api.groups import Arguments, Context, Group, method
+
+MAX_SECONDS = 10.0
+SPARED_SECONDS = 0.25
+"""Left of a call's own deadline, so that the plugin sees the time-out rather than being ended by it."""
+PART = 128 * 1024
+MAX_UNREAD = 4 * 1024 * 1024
+
+IDEMPOTENCY = uuid.UUID("2b1df2f3-55f0-5a60-9f0e-6d5f3a2f7c41")  # namespace of the keys of unsafe requests
+SAFE = frozenset({"GET", "HEAD"})
+
+
+class Send(Arguments):
+    url: str
+    method: str = "GET"
+    headers: dict[str, str] = {}
+    body: bytes = b""
+    timeout: float | None = None
+    follow_redirects: bool = True
+
+
+class Rest(Arguments):
+    id: int
+
+
+class Fetch(Group):
+    """One attempt's requests. What is sent is not undone when the attempt fails: a repetition sends it again.
+
+    So a request that may change something carries an ``Idempotency-Key`` that is the same in every attempt.
+    """
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._fetcher = context.resources.fetcher
+        self._began = time.monotonic()
+        self._unsafe = 0
+        self._answers = 0
+        self._unread: dict[int, bytes] = {}
+
+    @method("fetch.send", Send)
+    async def send(self, call: Send) -> dict[str, Any]:
+        fetched = await self._fetcher.fetch(self.installation, self._request(call), in_transaction=self.work.opened)
+        number = self._answers = self._answers + 1
+        if len(fetched.body) > PART:
+            self._unread[number] = fetched.body[PART:]
+        return {
+            "id": number,
+            "status": fetched.status,
+            "url": fetched.url,
+            "headers": fetched.headers,
+            "body": fetched.body[:PART],
+            "more": number in self._unread,
+        }
+
+    @method("fetch.rest", Rest)
+    async def rest(self, call: Rest) -> dict[str, Any]:
+        unread = self._unread.pop(call.id, b"")
+        if len(unread) > PART:
+            self._unread[call.id] = unread[PART:]
+        return {"body": unread[:PART], "more": call.id in self._unread}
+
+    def _request(self, call: Send) -> Request:
+        if call.method not in METHODS:
+            raise ApiRefusal("invalid_arguments", f"the method is one of {', '.join(METHODS)}")
+        if sum(map(len, self._unread.values())) > MAX_UNREAD:
+            raise ApiRefusal("fetch_busy", "read the answers that have come before you ask for more")
+        seconds = self._seconds(call.timeout)
+        headers = request_headers(call.headers, self._secrets())
+        if call.method not in SAFE:
+            if not headers.has("idempotency-key"):
+                headers.items.append(("idempotency-key", self._idempotency_key()))
+            self._unsafe += 1
+        if not headers.has("user-agent"):
+            name = f"outlet-plugin/{self.installation.plugin_id}/{self.installation.version}"
+            headers.items.append(("user-agent", name))
+        return Request(call.method, call.url, headers, call.body, seconds, call.follow_redirects)
+
+    def _seconds(self, asked: float | None) -> float:
+        seconds = MAX_SECONDS if asked is None else asked
+        if not 0 < seconds <= MAX_SECONDS:  # false for NaN too
+            raise ApiRefusal("invalid_arguments", f"the timeout is above 0 and at most {MAX_SECONDS:g} seconds")
+        left = self.invocation.deadline - (time.monotonic() - self._began) - SPARED_SECONDS
+        if left <= 0:
+            raise ApiRefusal("fetch_timeout", "no time is left in this call")
+        return min(seconds, left)
+
+    def _secrets(self) -> dict[str, str]:
+        config = self.installation.config if self.context.config is None else self.context.config
+        names = self.installation.manifest.secret_settings()
+        return {name: value for name in names if isinstance(value := config.get(name), str)}
+
+    def _idempotency_key(self) -> str:
+        return str(uuid.uuid5(IDEMPOTENCY, json.dumps([*self.invocation.key.row(), self._unsafe])))
