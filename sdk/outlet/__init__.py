@@ -12,6 +12,7 @@ async def greet(api: Api, event: Event) -> None:
 from outlet import _columns as column
 from outlet._api import Api, Transport
 from outlet._background import Job, Tick
+from outlet._data import DataPage
 from outlet._errors import ApiError, DeclarationError, Problem
 from outlet._events import Event
 from outlet._fetch import FetchResponse, Secret
@@ -24,6 +25,7 @@ __all__ = [
     "ApiError",
     "Caller",
     "Component",
+    "DataPage",
     "DeclarationError",
     "Event",
     "FetchResponse",

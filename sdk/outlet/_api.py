@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Literal, Protocol
 
-from outlet import _background, _columns, _transactions
+from outlet import _background, _columns, _data, _transactions
 from outlet._fetch import FetchResponse, Secret, fetch
 from outlet._tables import Table
 
@@ -112,6 +113,46 @@ class Api:
         ``unknown_job``, ``payload_too_large``, ``too_many_jobs`` (10,000 wait), ``invalid_delay``, ``invalid_key``.
         """
         return await _background.enqueue(self._transport.call, name, payload, delay, key)
+
+    async def get_data(self, key: str, default: Any = None) -> Any:
+        """The value stored under ``key``, or ``default`` when there is none (any more).
+
+        A number with a fraction is a Decimal.
+        """
+        found = await self._transport.call("data.get", {"key": key})
+        return found[0] if found else default
+
+    async def set_data(self, key: str, value: Any, *, expires_in: float | timedelta | None = None) -> None:
+        """Store a JSON value under ``key``, for ever or for ``expires_in`` (seconds, or a timedelta).
+
+        Keys have at most 256 characters, values 64 KiB as JSON, an installation 10,000 keys. Raises
+        :class:`outlet.ApiError`: ``invalid_key``, ``invalid_value``, ``value_too_large``, ``too_many_keys``.
+        """
+        arguments = {"key": key, "value": value, "expires_in": _data.seconds(expires_in)}
+        await self._transport.call("data.set", arguments)
+
+    async def delete_data(self, key: str) -> bool:
+        """Forget a key; whether there was one."""
+        return bool(await self._transport.call("data.delete", {"key": key}))
+
+    async def increment_data(
+        self, key: str, by: int | Decimal = 1, *, expires_in: float | timedelta | None = None
+    ) -> int | Decimal:
+        """Add to a number in one atomic step and return the sum; what is absent counts as 0.
+
+        ``expires_in`` is for a key that is new; one that exists keeps its time. Raises :class:`outlet.ApiError`:
+        ``not_a_number``, and what :meth:`set_data` raises.
+        """
+        arguments = {"key": key, "by": by, "expires_in": _data.seconds(expires_in)}
+        return await self._transport.call("data.increment", arguments)  # type: ignore[no-any-return]
+
+    async def list_data(self, prefix: str = "", *, limit: int = 100, cursor: str | None = None) -> _data.DataPage:
+        """Up to ``limit`` (1 to 1,000) keys that begin with ``prefix``, with their values: a mapping, in key order.
+
+        Large values make a page shorter. Pass its ``cursor`` for the next one; None says that there is none.
+        """
+        arguments = {"prefix": prefix, "limit": limit, "cursor": cursor}
+        return _data.page(await self._transport.call("data.list", arguments))
 
     def transaction(self) -> AbstractAsyncContextManager[None]:
         """``async with api.transaction():`` keeps what happens within it, or undoes it when it raises, and only that.

@@ -32,6 +32,7 @@ from services.runtime.outbound.guard import Guard, SystemResolver
 from services.runtime.outbound.limits import FetchLimits
 from services.runtime.packages import PackageStore
 from services.runtime.plugin_api.groups import Resources
+from services.runtime.plugin_api.key_value_store import keep_sweeping
 from services.runtime.plugin_api.tables import TableCatalog
 from services.runtime.reporting import Reporter
 from services.runtime.sandbox import (
@@ -136,7 +137,9 @@ async def run(settings: RuntimeSettings) -> None:
             await follower.caught_up.wait()
             async with server.serving():
                 tasks.append(background.create_task(lease.run()))
-                tasks += [background.create_task(work) for work in (scheduler.run(), runner.run())]
+                tasks += [
+                    background.create_task(work) for work in (scheduler.run(), runner.run(), keep_sweeping(database))
+                ]
                 consuming = background.create_task(events.run())
                 await server.ready()
                 log.info("worker ready", worker=settings.worker_id, address=settings.address)

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sqlalchemy import Column, DateTime, Index, LargeBinary, func
+from sqlalchemy import Column, DateTime, Index, LargeBinary, String, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
@@ -113,6 +113,20 @@ class ScheduleClock(RuntimeModel, table=True):
     schedule: str = Field(primary_key=True)
     planned_at: datetime = Field(sa_type=DateTime(timezone=True))
     next_at: datetime = Field(sa_type=DateTime(timezone=True))
+
+
+class PluginValue(RuntimeModel, table=True):
+    """One entry of an installation's key-value data; gone once ``expires_at`` has passed."""
+
+    __tablename__ = "plugin_value"
+    __table_args__: ClassVar[Any] = (
+        Index("plugin_value_expires_at", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
+    )
+
+    installation_id: str = Field(primary_key=True)
+    key: str = Field(primary_key=True, sa_type=String(collation="C"))
+    value: Any = Field(sa_column=Column(JSONB, nullable=False))
+    expires_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
 
 
 outbox = outbox_table(RuntimeModel.metadata)

@@ -1,4 +1,4 @@
-"""Transactions within the invocation's own: ``transactions.begin``, ``transactions.commit``, ``transactions.rollback``."""
+"""Transactions within the invocation's own: ``transactions.begin``, ``.commit`` and ``.rollback``."""
 
 from services.runtime.plugin_api.groups import Arguments, Group, method
 

@@ -16,10 +16,22 @@ from services.runtime.plugin_api.events import Events
 from services.runtime.plugin_api.fetch import Fetch
 from services.runtime.plugin_api.groups import Context, Group, Method
 from services.runtime.plugin_api.jobs import Jobs
+from services.runtime.plugin_api.key_values import KeyValues
 from services.runtime.plugin_api.logs import Logs
+from services.runtime.plugin_api.models import Models
 from services.runtime.plugin_api.savepoints import Savepoints
 
-GROUPS: tuple[type[Group], ...] = (Configuration, CustomTables, Events, Fetch, Jobs, Logs, Savepoints)
+GROUPS: tuple[type[Group], ...] = (
+    Configuration,
+    CustomTables,
+    Events,
+    Fetch,
+    Jobs,
+    KeyValues,
+    Logs,
+    Models,
+    Savepoints,
+)
 METHODS: dict[str, Method] = {name: found for group in GROUPS for name, found in group.methods.items()}
 
 

@@ -13,6 +13,7 @@ from services.runtime.plugin_api.definition import (
     physical_name,
 )
 from services.runtime.plugin_api.errors import ApiRefusal
+from services.runtime.plugin_api.key_value_store import forget_values
 from services.runtime.plugin_api.values import from_sql, to_sql
 from services.runtime.plugin_api.where import Parameters, condition
 
@@ -62,7 +63,8 @@ class TableCatalog:
 
 
 async def purge(connection: asyncpg.Connection, plugin_id: str, installation_id: str) -> None:
-    """Delete every row of one installation from the plugin's custom tables."""
+    """Delete every row of one installation: its key-value data, and what it has in the plugin's custom tables."""
+    await forget_values(connection, installation_id)
     names = await connection.fetch("SELECT name FROM plugin_table WHERE plugin_id = $1 ORDER BY name", plugin_id)
     for row in names:
         await connection.execute(
