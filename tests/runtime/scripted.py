@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from outlet._calls import RouteResult
+from outlet.manifest import Limits
 from services.common.runtime_client import PluginFailed
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.sandbox import GuestCall, GuestKey
@@ -21,7 +22,9 @@ class ScriptedSandbox:
         self._script = script
         self.calls: list[tuple[GuestCall, bool]] = []
 
-    async def invoke(self, _: GuestKey, call: GuestCall, api: Api, *, deadline: float, alone: bool = False) -> bytes:
+    async def invoke(
+        self, _: GuestKey, call: GuestCall, api: Api, *, deadline: float, alone: bool = False, wanted: Limits
+    ) -> bytes:
         assert deadline > 0
         self.calls.append((call, alone))
         try:
