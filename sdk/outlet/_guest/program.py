@@ -1,5 +1,6 @@
 """A loaded plugin: runs one call and says how it ended."""
 
+import errno
 import traceback
 from collections.abc import Collection
 from datetime import datetime
@@ -66,11 +67,11 @@ class Program:
             return Result(call.id, b"", Failure("invalid_event", cut(str(error), MAX_MESSAGE)))
         except (SystemExit, KeyboardInterrupt) as error:
             return Result(call.id, b"", describe("plugin_exited", error, self._paths))
-        except MemoryError as error:
+        except BaseException as error:  # noqa: BLE001  the plugin's code may raise anything
+            if not _out_of_memory(error):
+                return Result(call.id, b"", describe("plugin_raised", error, self._paths))
             traceback.clear_frames(error.__traceback__)  # what the plugin held is needed to tell of it
             return Result(call.id, b"", describe("plugin_limit_exceeded", error, self._paths))
-        except BaseException as error:  # noqa: BLE001  the plugin's code may raise anything
-            return Result(call.id, b"", describe("plugin_raised", error, self._paths))
 
     async def _hook(self, target: str, payload: bytes, api: Api) -> bytes:
         event = _event(_hook_call.decode(payload))
@@ -159,3 +160,7 @@ def _request(asked: RouteCall, params: dict[str, str]) -> Request:
         headers={name.lower(): value for name, value in asked.headers},
         body=asked.body,
     )
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)

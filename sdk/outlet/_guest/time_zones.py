@@ -4,6 +4,7 @@ import importlib.abc
 import importlib.resources
 import io
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from importlib.resources.abc import Traversable, TraversableResources
@@ -98,4 +99,6 @@ def time_zone_files() -> dict[str, bytes]:
                 files[below] = entry.read_bytes()
 
     gather(root, "")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tzdata"]:
+        del sys.modules[name]  # it reads from files; the next import gets ours
     return files

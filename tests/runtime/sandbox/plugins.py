@@ -79,6 +79,7 @@ class Caller:
         self.config: dict[str, Any] = {}
         self.revision = 1
         self.installation = "installation-1"
+        self.wanted = plugin.manifest.limits
 
     async def hook(self, data: Any = None, *, event: str = "sale.created", **options: Any) -> bytes:
         """Deliver one event."""
@@ -109,4 +110,6 @@ class Caller:
         facts = {"organization": self.key.organization, "store": None, "config": self.config}
         scope = ScopeData(self.installation, self.revision, msgspec.msgpack.encode(facts))
         call = GuestCall(kind, target, scope, payload)
-        return await self.pool.invoke(self.key, call, api or Recorder(), deadline=deadline, alone=alone)
+        return await self.pool.invoke(
+            self.key, call, api or Recorder(), deadline=deadline, alone=alone, wanted=self.wanted
+        )
