@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.common.events import ORGANIZATION_WIDE, DomainEvent
-from services.common.outbox import INSERT as INSERT_OUTBOX
 from services.common.topics import PLUGIN_EVENTS
 from services.runtime.invocation import source_of
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.groups import Arguments, Context, Group, method
+from services.runtime.plugin_api.outgoing import publish
 
 EMITTED = uuid.UUID("6f1c0e0a-5f0c-5a3e-9a0b-0d9b6c1f7a11")  # namespace of the ids of emitted events
 EVENT_NAME = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)*")
@@ -47,10 +47,8 @@ class Events(Group):
             store=self.invocation.store or ORGANIZATION_WIDE,
             data=data,
         )
-        headers = {name: value.decode() for name, value in event.headers()}
         async with self.work.use(writes=True) as connection:
-            key = event.record_key(self.installation.id)
-            await connection.execute(INSERT_OUTBOX, PLUGIN_EVENTS.name, key, event.data, json.dumps(headers))
+            await publish(connection, PLUGIN_EVENTS.name, event, self.installation.id)
 
 
 def _encode(data: dict[str, Any]) -> bytes:

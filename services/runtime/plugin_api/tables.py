@@ -6,6 +6,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from services.runtime.plugin_api import scoping
 from services.runtime.plugin_api.definition import (
     TableDefinition,
     create_statements,
@@ -15,7 +16,7 @@ from services.runtime.plugin_api.definition import (
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.key_value_store import forget_values
 from services.runtime.plugin_api.values import from_sql, to_sql
-from services.runtime.plugin_api.where import Parameters, condition
+from services.runtime.plugin_api.where import Parameters, columns_of, condition
 
 MAX_ROWS = 1_000
 
@@ -91,7 +92,7 @@ class CustomTable:
         scope, parameters = self._scope(where)
         order = ", ".join([*(self._order(term) for term in sort), "id"])
         sql = f"SELECT {self._returned} FROM {self._table} WHERE {scope} ORDER BY {order} LIMIT {limit}"  # noqa: S608
-        return [self._row(row) for row in await _checked(connection.fetch(sql, *parameters.values))]
+        return [self._row(row) for row in await checked(connection.fetch(sql, *parameters.values))]
 
     async def create(self, connection: asyncpg.Connection, values: dict[str, Any]) -> dict[str, Any]:
         """Insert one row and return it. Raises ApiRefusal ``unique_violation`` or ``missing_value``."""
@@ -113,7 +114,7 @@ class CustomTable:
         if not changes:
             raise ApiRefusal("invalid_value", "update needs values or increment")
         sql = f"UPDATE {self._table} SET {', '.join(changes)} WHERE {scope} RETURNING {self._returned}"  # noqa: S608
-        return [self._row(row) for row in await _checked(connection.fetch(sql, *parameters.values))]
+        return [self._row(row) for row in await checked(connection.fetch(sql, *parameters.values))]
 
     async def upsert(
         self, connection: asyncpg.Connection, key: dict[str, Any], values: dict[str, Any], increment: dict[str, Any]
@@ -144,7 +145,7 @@ class CustomTable:
         """Delete the rows that match; how many there were."""
         scope, parameters = self._scope(where)
         sql = f"DELETE FROM {self._table} WHERE {scope}"  # noqa: S608
-        status = await _checked(connection.execute(sql, *parameters.values))
+        status = await checked(connection.execute(sql, *parameters.values))
         return int(status.rpartition(" ")[2])
 
     async def aggregate(
@@ -161,12 +162,12 @@ class CustomTable:
             selected += [f'{function}("{column}") AS "{function}_{column}"' for column in map(self._numeric, columns)]
         grouping = f" GROUP BY {_names(group_by)} ORDER BY {_names(group_by)}" if group_by else ""
         sql = f"SELECT {', '.join(selected)} FROM {self._table} WHERE {scope}{grouping} LIMIT {MAX_ROWS}"  # noqa: S608
-        return [self._row(row) for row in await _checked(connection.fetch(sql, *parameters.values))]
+        return [self._row(row) for row in await checked(connection.fetch(sql, *parameters.values))]
 
     def _scope(self, where: Any) -> tuple[str, Parameters]:
         parameters = Parameters()
-        own = f"installation_id = {parameters.add(self._installation_id)}"
-        return f"{own} AND {condition(self._definition, where or {}, parameters)}", parameters
+        own = scoping.installation_rows(self._installation_id, parameters)
+        return f"{own} AND {condition(columns_of(self._definition), where or {}, parameters)}", parameters
 
     def _assign(self, values: dict[str, Any], parameters: Parameters) -> dict[str, str]:
         places: dict[str, str] = {}
@@ -206,10 +207,10 @@ class CustomTable:
 
     @staticmethod
     async def _one(connection: asyncpg.Connection, sql: str, parameters: Parameters) -> asyncpg.Record:
-        return await _checked(connection.fetchrow(sql, *parameters.values))
+        return await checked(connection.fetchrow(sql, *parameters.values))
 
 
-async def _checked(statement: Any) -> Any:
+async def checked(statement: Any) -> Any:
     """Turn what the data itself is refused for into an answer to the plugin."""
     try:
         return await statement

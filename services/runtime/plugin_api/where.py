@@ -1,5 +1,7 @@
-"""Filters as SQL conditions: values are always parameters, columns always come from the table's definition."""
+"""Filters as SQL conditions: the grammar is here, what a field is and how it compares is the table's own matter."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from services.runtime.plugin_api.definition import TableDefinition
@@ -9,7 +11,7 @@ from services.runtime.plugin_api.values import to_sql
 MAX_DEPTH = 8
 MAX_PARAMETERS = 1_000
 
-_COMPARISONS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+COMPARISONS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 
 
 class Parameters:
@@ -25,7 +27,11 @@ class Parameters:
         return f"${len(self.values)}"
 
 
-def condition(definition: TableDefinition, where: Any, parameters: Parameters, depth: int = 0) -> str:
+Comparison = Callable[[Any, Any, Any, Parameters], str]
+"""``(field, operation, value, parameters)`` as SQL; values become parameters. Raises ApiRefusal."""
+
+
+def condition(compare: Comparison, where: Any, parameters: Parameters, depth: int = 0) -> str:
     """``{"field": value}``, ``{"field": {"gte": value}}``, ``{"and": [...]}``, ``{"or": [...]}`` as SQL.
 
     Several entries must all hold; an empty filter holds always. Raises ApiRefusal.
@@ -37,12 +43,17 @@ def condition(definition: TableDefinition, where: Any, parameters: Parameters, d
         if field in ("and", "or"):
             if not isinstance(wanted, list) or not wanted:
                 raise ApiRefusal("invalid_filter", f"{field!r} takes a list of filters")
-            inner = [condition(definition, part, parameters, depth + 1) for part in wanted]
+            inner = [condition(compare, part, parameters, depth + 1) for part in wanted]
             parts.append("(" + f" {field.upper()} ".join(inner) + ")")
         else:
             operations = wanted if isinstance(wanted, dict) and wanted else {"eq": wanted}
-            parts += [_compare(definition, field, name, value, parameters) for name, value in operations.items()]
+            parts += [compare(field, name, value, parameters) for name, value in operations.items()]
     return "(" + " AND ".join(parts) + ")" if parts else "TRUE"
+
+
+def columns_of(definition: TableDefinition) -> Comparison:
+    """Comparisons with the columns of a custom table."""
+    return partial(_compare, definition)
 
 
 def _compare(definition: TableDefinition, field: Any, name: Any, value: Any, parameters: Parameters) -> str:
@@ -54,8 +65,8 @@ def _compare(definition: TableDefinition, field: Any, name: Any, value: Any, par
         return f"{column} = {parameters.add(to_sql(field, kind, value))}"
     if name == "ne":
         return f"{column} IS DISTINCT FROM {parameters.add(to_sql(field, kind, value))}"
-    if name in _COMPARISONS and value is not None and kind != "json":
-        return f"{column} {_COMPARISONS[name]} {parameters.add(to_sql(field, kind, value))}"
+    if name in COMPARISONS and value is not None and kind != "json":
+        return f"{column} {COMPARISONS[name]} {parameters.add(to_sql(field, kind, value))}"
     if name == "in" and isinstance(value, list):
         return f"{column} = ANY({parameters.add([to_sql(field, kind, item) for item in value])})"
     if name == "contains" and kind == "text" and value is not None:
