@@ -16,6 +16,7 @@ from outlet._data import DataPage
 from outlet._errors import ApiError, DeclarationError, Problem
 from outlet._events import Event
 from outlet._fetch import FetchResponse, Secret
+from outlet._models import Model, Page
 from outlet._plugin import Component, Plugin
 from outlet._requests import Caller, Request, Response
 from outlet._tables import Table
@@ -30,6 +31,8 @@ __all__ = [
     "Event",
     "FetchResponse",
     "Job",
+    "Model",
+    "Page",
     "Plugin",
     "Problem",
     "Request",

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 from outlet import _background, _columns, _data, _transactions
 from outlet._fetch import FetchResponse, Secret, fetch
+from outlet._models import Models
 from outlet._tables import Table
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -56,6 +57,11 @@ class Api:
     def secret(self, name: str) -> Secret:
         """What stands for a secret setting in headers of :meth:`fetch`, which refuses it when it has no value."""
         return Secret(name)
+
+    @property
+    def models(self) -> Models:
+        """The stores' sales, products, customers, employees and stores: ``await api.models.Product.find(...)``."""
+        return Models(self._transport.call)
 
     async def set_config(self, key: str, value: Any) -> None:
         """Change a setting. In lifecycle hooks only."""
