@@ -3,10 +3,12 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 from urllib.parse import unquote
 
-from outlet._plugin import Handler
 from outlet.manifest import Method
+
+Found = TypeVar("Found")
 
 _PARAMETER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 
@@ -24,22 +26,22 @@ class MethodNotAllowed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Path:
+class _Path(Generic[Found]):
     pattern: re.Pattern[str]
-    handlers: dict[str, Handler]
+    handlers: dict[str, Found]
 
 
-class Router:
-    """Finds handlers by method and path; where two paths match, the one with literal segments first wins."""
+class Router(Generic[Found]):
+    """Finds handlers, or whatever stands for them, by method and path; where two paths match, the one with literal segments first wins."""
 
-    def __init__(self, handlers: Mapping[tuple[Method, str], Handler]) -> None:
-        by_path: dict[str, dict[str, Handler]] = {}
+    def __init__(self, handlers: Mapping[tuple[Method, str], Found]) -> None:
+        by_path: dict[str, dict[str, Found]] = {}
         for (method, path), handler in handlers.items():
             by_path.setdefault(path, {})[method] = handler
         ordered = sorted(by_path, key=lambda path: [part.startswith("{") for part in path.split("/")])
         self._paths = [_Path(_pattern(path), by_path[path]) for path in ordered]
 
-    def match(self, method: str, path: str) -> tuple[Handler, dict[str, str]]:
+    def match(self, method: str, path: str) -> tuple[Found, dict[str, str]]:
         """The handler and its decoded parameters. Raises :class:`RouteNotFound` or :class:`MethodNotAllowed`.
 
         A HEAD request is answered by the handler of GET.
