@@ -1,0 +1,34 @@
+"""Runs attacks, each in a bare process and behind the walls, and judges what was seen."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.runtime.sandbox import Zygote
+from tests.attacks import bare, plugins, processes, walled
+from tests.attacks.attack import Attack, Pace, Trial
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an attack."""
+
+    attack: Attack
+    bare: Trial
+    walled: Trial
+    pace: Pace
+
+    @property
+    def through(self) -> bool:
+        """Whether the walls did not hold, which they did not either when the neighbour lost its pace."""
+        return self.walled.through or not self.pace.kept
+
+
+async def run(attack: Attack, zygote: Zygote) -> Outcome:
+    """Run one attack twice."""
+    with tempfile.TemporaryDirectory(prefix="outlet-attack-") as name, processes.adopting_orphans():
+        folder = Path(name)
+        package = plugins.build(attack, folder)
+        naked = await bare.run(attack, package, folder)
+        behind, pace = await walled.run(attack, package, folder, zygote)
+        return Outcome(attack, naked, behind, pace)

@@ -1,0 +1,194 @@
+"""Runs an attack behind the walls, with the worker's own pool, and looks at what it did to worker and neighbour."""
+
+import asyncio
+import json
+import os
+import secrets
+import statistics
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from outlet.package import Package
+from services.common.events import DomainEvent
+from services.common.runtime_client import PluginFailed
+from services.runtime.sandbox import (
+    GuestCall,
+    GuestKey,
+    PluginInterrupted,
+    RouteRequest,
+    SandboxPool,
+    SandboxUnavailable,
+    ScopeData,
+    Zygote,
+    hook_payload,
+    read_route_result,
+    route_payload,
+)
+from tests.attacks import plugins, processes
+from tests.attacks.attack import BURNING, Attack, Pace, Sighting, Trial, returned
+from tests.attacks.grounds import ENVIRONMENT, Grounds
+
+DEADLINE_SECONDS = 2.0
+NEIGHBOUR_SECONDS = 2.0
+CALLS_BEFORE = 40
+CALLS_AT_LEAST = 20
+CALL_EVERY_SECONDS = 0.005
+LEAVE_SECONDS = 1.0
+FOLLOW_UPS = 6
+FAILURES = (PluginFailed, PluginInterrupted, SandboxUnavailable)
+NEIGHBOUR = Attack("be a neighbour", "none", "return", returned())
+
+
+@asynccontextmanager
+async def zygote() -> AsyncIterator[Zygote]:
+    """A zygote whose worker has a secret in its environment."""
+    os.environ[ENVIRONMENT] = f"environment-{secrets.token_hex(12)}"
+    try:
+        async with Zygote() as running:
+            yield running
+    finally:
+        del os.environ[ENVIRONMENT]
+
+
+async def run(attack: Attack, package: Package, folder: Path, running: Zygote) -> tuple[Trial, Pace]:
+    """Attack fresh grounds from a guest that has a neighbour. Whatever the plugin starts is ended afterwards."""
+    beside = folder / "neighbour"
+    beside.mkdir()
+    peaceful = plugins.build(NEIGHBOUR, beside)
+    packages = {package.digest: package.data, peaceful.digest: peaceful.data}
+
+    async def fetch(digest: str) -> bytes:
+        return packages[digest]
+
+    async with Grounds(os.environ[ENVIRONMENT]) as grounds:
+        everything = processes.Newcomers()
+        pool = SandboxPool(running, fetch)
+        try:
+            seen, pace = await _attack(attack, Plugin(pool, package), Plugin(pool, peaceful), grounds, running)
+            return Trial(attack.through(seen), seen.ending), pace
+        finally:
+            await pool.close()
+            await everything.gone(LEAVE_SECONDS)
+            await everything.end()
+
+
+class Plugin:
+    """Calls to one plugin of a pool."""
+
+    def __init__(self, pool: SandboxPool, package: Package) -> None:
+        self.pool = pool
+        self._package = package
+        self._key = GuestKey("acme", package.manifest.plugin_id, package.digest)
+        facts = msgspec.msgpack.encode({"organization": "acme", "store": None, "config": {}})
+        self._scope = ScopeData("installation-1", 1, facts)
+
+    async def attack(self, target: dict[str, Any]) -> Any:
+        """The evidence that its route returns. Raises what the pool does."""
+        body = json.dumps(target).encode()
+        request = RouteRequest("POST", "/attack", "", [], body, "user-1", "store-1", "cashier")
+        call = GuestCall("route", "POST /attack", self._scope, route_payload(request))
+        body = read_route_result(await self._invoke(call, DEADLINE_SECONDS)).body
+        return json.loads(body)["evidence"] if body else None
+
+    async def nothing(self, data: bytes = b"{}") -> str:
+        """What its no-op hook answers: nothing, when all is well."""
+        event = DomainEvent("event-1", "sale.created", "pos", "2026-03-01T10:00:00Z", "acme", "store-1", data)
+        call = GuestCall("hook", "sale.created", self._scope, hook_payload(event))
+        return (await self._invoke(call, NEIGHBOUR_SECONDS)).decode()
+
+    async def _invoke(self, call: GuestCall, deadline: float) -> bytes:
+        async def no_api(method: str, arguments: dict[str, Any]) -> None:
+            return None
+
+        wanted = self._package.manifest.limits
+        return await self.pool.invoke(self._key, call, no_api, deadline=deadline, wanted=wanted)
+
+
+async def _attack(
+    attack: Attack, attacker: Plugin, neighbour: Plugin, grounds: Grounds, running: Zygote
+) -> tuple[Sighting, Pace]:
+    await neighbour.nothing()
+    before = await _pace(neighbour, until=lambda: True, at_least=CALLS_BEFORE)
+    zygote_pid = running.pid
+    plugin = processes.Newcomers()
+    peaks = processes.Peaks()
+    own = os.getpid()
+    mib, descriptors = processes.mib(own), processes.descriptors(own)
+    watching = asyncio.create_task(processes.watch(plugin, own, peaks))
+    attacking = asyncio.create_task(_ended(attack, attacker, grounds, plugin))
+    during, served, answer = NEIGHBOUR_SECONDS * 1000, True, ""
+    try:
+        during = await _pace(neighbour, until=attacking.done, at_least=CALLS_AT_LEAST)
+        answer = await neighbour.nothing()
+    except FAILURES:
+        served = False
+    evidence, ending, burning = await attacking
+    unharmed = running.pid == zygote_pid and zygote_pid is not None and processes.lives(zygote_pid)
+    processes.note(plugin.find(), own, peaks)
+    watching.cancel()
+    await attacker.pool.close()
+    sighting = Sighting(
+        grounds=grounds,
+        evidence=evidence,
+        ending=ending,
+        peaks=peaks,
+        lingering=await plugin.gone(LEAVE_SECONDS),
+        burning=burning,
+        host_served=served and unharmed,
+        neighbour_answer=answer,
+        host_mib=peaks.host_mib - mib,
+        host_descriptors=peaks.host_descriptors - descriptors,
+    )
+    return sighting, Pace(before, during)
+
+
+async def _pace(neighbour: Plugin, until: Callable[[], bool], at_least: int) -> float:
+    """The median of no-op calls in milliseconds, each counted from when it was due.
+
+    So a worker that stands still for a second has kept two hundred calls waiting, and not one.
+    """
+    taken: list[float] = []
+    due = time.perf_counter()
+    while not until() or len(taken) < at_least:
+        await neighbour.nothing()
+        taken.append((time.perf_counter() - due) * 1000)
+        due += CALL_EVERY_SECONDS
+        await asyncio.sleep(due - time.perf_counter())
+    return statistics.median(taken)
+
+
+async def _ended(
+    attack: Attack, attacker: Plugin, grounds: Grounds, plugin: processes.Newcomers
+) -> tuple[Any, str, bool]:
+    """The evidence, how the call ended, and whether the plugin burned on."""
+    evidence, ending = None, "answered"
+    more = [
+        asyncio.create_task(_followed(attacker, attack.follow_up)) for _ in range(FOLLOW_UPS if attack.follow_up else 0)
+    ]
+    try:
+        evidence = await attacker.attack(grounds.target)
+    except FAILURES as error:
+        ending = _in_short(error)
+    await asyncio.gather(*more)
+    if not attack.hold:
+        return evidence, ending, False
+    await asyncio.sleep(attack.hold)
+    return evidence, ending, await plugin.burn(0.5) > BURNING
+
+
+async def _followed(attacker: Plugin, size: int) -> None:
+    try:
+        await attacker.nothing(b'"' + b"x" * size + b'"')
+    except FAILURES:
+        return
+
+
+def _in_short(error: Exception) -> str:
+    if not isinstance(error, PluginFailed):
+        return type(error).__name__
+    return f"{error.code}: {error.message.splitlines()[0]}" if error.message else error.code
