@@ -18,6 +18,7 @@ from outlet._events import Event
 from outlet._fetch import FetchResponse, Secret
 from outlet._models import Model, Page
 from outlet._plugin import Component, Plugin
+from outlet._plugin_calls import PluginResponse
 from outlet._requests import Caller, Request, Response
 from outlet._tables import Table
 
@@ -34,6 +35,7 @@ __all__ = [
     "Model",
     "Page",
     "Plugin",
+    "PluginResponse",
     "Problem",
     "Request",
     "Response",

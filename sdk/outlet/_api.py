@@ -6,10 +6,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal, Protocol
 
-from outlet import _background, _columns, _data, _transactions
+from outlet import _background, _columns, _data, _plugin_calls, _transactions
 from outlet._fetch import FetchResponse, Secret, fetch
 from outlet._models import Models
+from outlet._plugin_calls import PluginResponse
 from outlet._tables import Table
+from outlet.manifest import Method
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -159,6 +161,46 @@ class Api:
         """
         arguments = {"prefix": prefix, "limit": limit, "cursor": cursor}
         return _data.page(await self._transport.call("data.list", arguments))
+
+    async def get_store(self, store: str | None = None) -> dict[str, Any] | None:
+        """The store this call is about (or another one that the plugin is installed in), as last published.
+
+        It has at least an ``id``; None when the call is about the whole organization. Raises :class:`outlet.ApiError`
+        ``wrong_store``.
+        """
+        return await self._transport.call("places.store", {"store": store})  # type: ignore[no-any-return]
+
+    async def get_organization(self) -> dict[str, Any]:
+        """The organization's ``id``, and the ids of its known ``stores`` (those that the plugin is installed in)."""
+        return await self._transport.call("places.organization", {})  # type: ignore[no-any-return]
+
+    async def notify(
+        self,
+        user_id: str,
+        *,
+        title: str,
+        message: str,
+        type: Literal["info", "success", "warning", "error"] = "info",  # noqa: A002
+    ) -> None:
+        """Tell a user something on the screens that are open, once this call is committed. Needs ``notify:send``.
+
+        ``user_id`` is the subject of the user's token. Raises :class:`outlet.ApiError`: ``permission_denied``,
+        ``invalid_value``.
+        """
+        arguments = {"user": user_id, "title": title, "message": message, "type": type}
+        await self._transport.call("notices.send", arguments)
+
+    async def call(
+        self, plugin_id: str, method: Method, path: str, *, query: Mapping[str, str] | None = None, json: Any = None
+    ) -> PluginResponse:
+        """Call a route that another plugin exports; this one declares it in ``[[calls]]`` and it is granted.
+
+        The route has a transaction of its own, which stays when this call fails later; a repetition of this call gets
+        the first answer again. It must answer within this call's own time. Raises :class:`outlet.ApiError`:
+        ``call_not_declared``, ``permission_denied``, ``plugin_not_active``, ``not_exported``, ``invalid_path``,
+        ``call_cycle``, ``call_too_deep`` (more than 3), ``call_timeout``, ``call_failed``.
+        """
+        return await _plugin_calls.call_plugin(self._transport.call, plugin_id, method, path, query, json)
 
     def transaction(self) -> AbstractAsyncContextManager[None]:
         """``async with api.transaction():`` keeps what happens within it, or undoes it when it raises, and only that.

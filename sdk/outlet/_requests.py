@@ -12,7 +12,8 @@ from outlet._errors import InvalidBody
 class Caller:
     """On whose behalf a route is called, from the verified token.
 
-    ``store`` is None for somebody of the whole organization; ``role`` is owner, admin, manager or cashier.
+    ``store`` is None for somebody of the whole organization; ``role`` is owner, admin, manager or cashier. For another
+    plugin that calls an exported route, ``role`` is ``plugin`` and ``subject`` is ``plugin:<its id>``.
     """
 
     subject: str

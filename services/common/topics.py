@@ -21,6 +21,8 @@ class Topic:
 
 EVENTS = {entity: Topic(f"{PREFIX}events.{entity}", f"what happened to a {entity}") for entity in ENTITIES}
 PLUGIN_EVENTS = Topic(f"{PREFIX}events.plugin", "what plugins emit: <plugin>/<event>")
+NOTIFICATIONS = Topic(f"{PREFIX}notifications", "what plugins tell users, for the screens they have open")
+NOTIFICATION_SENT = "notification.sent"
 OTHER_EVENTS = Topic(f"{PREFIX}events.other", "events of types that the platform does not know; kept")
 INSTALLATIONS = Topic(
     f"{PREFIX}installations",
@@ -32,7 +34,7 @@ EXECUTIONS = Topic(f"{PREFIX}executions", "what plugins did in a second, key = i
 DEAD_LETTERS = Topic(f"{PREFIX}dead-letters", "records that nobody could process, with their headers and the reason")
 
 EVENT_TOPICS = (*EVENTS.values(), PLUGIN_EVENTS, OTHER_EVENTS)
-CATALOGUE = (*EVENT_TOPICS, INSTALLATIONS, EXECUTIONS, DEAD_LETTERS)
+CATALOGUE = (*EVENT_TOPICS, NOTIFICATIONS, INSTALLATIONS, EXECUTIONS, DEAD_LETTERS)
 
 
 def topic_of(event_type: str) -> str:

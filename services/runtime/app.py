@@ -25,6 +25,8 @@ from services.runtime.delivery.dead_letters import DeadLetters
 from services.runtime.delivery.dispatch import Dispatcher
 from services.runtime.invoker import Invoker
 from services.runtime.isolation import require_protection
+from services.runtime.limits.rate_limiter import RateLimiter
+from services.runtime.limits.token_bucket import Rate
 from services.runtime.models import MIGRATIONS
 from services.runtime.outbound.client import OutboundClient
 from services.runtime.outbound.fetching import Fetcher
@@ -95,7 +97,13 @@ async def run(settings: RuntimeSettings) -> None:
         limits = FetchLimits(
             per_minute=settings.fetches_per_minute, in_transactions=max(1, settings.database_connections // 4)
         )
-        resources = Resources(tables=TableCatalog(), fetcher=Fetcher(outbound, limits))
+        rates = RateLimiter(redis, Rate(settings.api_calls_burst, settings.api_calls_per_minute))
+        resources = Resources(
+            tables=TableCatalog(),
+            directory=directory,
+            rates=rates,
+            fetcher=Fetcher(outbound, limits),
+        )
         invoker = Invoker(database, sandbox, resources, reporter)
         dead_letters = DeadLetters(producer)
         dispatcher = Dispatcher(directory, database, invoker, reporter, dead_letters, settings.hook_deadline)

@@ -16,7 +16,8 @@ class Invocation:
     """``source`` and ``id`` name the cause: an event, a request or an operation; with the target they make it unique.
 
     ``target`` is the event type, ``METHOD /path``, the lifecycle hook, or the name of a schedule or job; ``payload`` is
-    opaque to the host; ``deadline`` is seconds of wall time for one attempt.
+    opaque to the host; ``deadline`` is seconds of wall time for one attempt. ``callers`` are the plugins that wait for
+    this call, the outermost first.
     """
 
     installation: Installation
@@ -27,6 +28,7 @@ class Invocation:
     store: str | None
     payload: bytes
     deadline: float
+    callers: tuple[str, ...] = ()
 
     @property
     def time_limit(self) -> float:

@@ -17,6 +17,7 @@ from services.runtime.background.work import remove_all
 from services.runtime.delivery.unit_of_work import AlreadyDone, TransactionDoomed, UnitOfWork, is_transient
 from services.runtime.invocation import Invocation
 from services.runtime.isolation import ENTER
+from services.runtime.limits.rate_limiter import Allowance
 from services.runtime.packages import PackageUnavailable
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.groups import Context, Resources
@@ -79,6 +80,19 @@ class Invoker:
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311  spreads load, guards nothing
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
+    async def call(self, invocation: Invocation) -> bytes:
+        """Run a route for whoever asked, as :meth:`run` does; it is counted, and so is its failure."""
+        self._reporter.route_called(invocation.installation)
+        try:
+            return await self.run(invocation)
+        except PluginFailed as failure:
+            self._reporter.failed(invocation.installation, invocation.target, failure)
+            raise
+
+    def allowance(self, installation: Installation) -> Allowance:
+        """What is left of an installation's API calls."""
+        return self._resources.rates.allowance(installation.id)
+
     async def forget(self, invocation: Invocation) -> None:
         """Delete what an installation stored, without running its code."""
         async with self._database.acquire() as connection, connection.transaction():
@@ -87,10 +101,16 @@ class Invoker:
 
     async def _attempt(self, invocation: Invocation, *, alone: bool) -> bytes:
         work = UnitOfWork(self._database, invocation.key, invocation.scope)
-        session = PluginApiSession(Context(invocation, work, self._resources))
+        session = PluginApiSession(Context(invocation, work, self._resources, self.call))
+        limited: list[ApiRefusal] = []
 
         async def answer(method: str, arguments: dict[str, Any]) -> Any:
             self._reporter.api_called(invocation.installation)
+            try:
+                await self._resources.rates.take(invocation.installation.id)
+            except ApiRefusal as refusal:
+                limited.append(refusal)
+                raise
             return await _answer(session, method, arguments)
 
         try:
@@ -115,7 +135,7 @@ class Invoker:
                     await _forget(connection, invocation.installation)
             await work.commit(result if invocation.kind in ("route", "lifecycle") else None)
         except (PluginFailed, TransactionDoomed) as error:
-            raise _verdict(error, work) from (work.failure or error)
+            raise _verdict(error, work, limited) from (work.failure or error)
         except PackageUnavailable as error:
             raise _PlatformFailed from error
         except DATABASE_ERRORS as error:
@@ -138,14 +158,18 @@ def _stands(work: UnitOfWork) -> bool:
     return not is_transient(work.failure) and not isinstance(work.failure, AlreadyDone)
 
 
-def _verdict(error: PluginFailed | TransactionDoomed, work: UnitOfWork) -> Exception:
-    """Who failed: a plugin whose database call the platform failed is not to blame for failing after it."""
+def _verdict(error: PluginFailed | TransactionDoomed, work: UnitOfWork, limited: list[ApiRefusal]) -> Exception:
+    """Who failed: a plugin whose database call the platform failed is not to blame for failing after it.
+
+    One that raised after it had been told to make fewer calls (``limited``) failed for that reason.
+    """
     if isinstance(work.failure, AlreadyDone):
         return work.failure
     if is_transient(work.failure):
         return _PlatformFailed()
     if isinstance(error, PluginFailed):
-        return error
+        too_many = limited and error.code == "plugin_raised"
+        return PluginFailed("plugin_rate_limited", limited[-1].message, error.stack) if too_many else error
     if isinstance(work.failure, asyncio.CancelledError):
         return PluginFailed("plugin_bad_result", "the call ended while an API call of it still ran: await every one")
     return PluginFailed("plugin_bad_result", f"the call ended although a database operation failed: {work.failure}")

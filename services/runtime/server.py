@@ -12,6 +12,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from outlet._calls import RouteResult
 from proto import runtime_pb2 as pb
 from proto import runtime_pb2_grpc as pb_grpc
 from services.common.directory import Directory, Installation, decode_installation
@@ -26,6 +27,7 @@ log = structlog.get_logger(__name__)
 SERVICE = pb.DESCRIPTOR.services_by_name["PluginRuntime"].full_name
 CATCH_UP_SECONDS = 2.0
 STOP_GRACE_SECONDS = 3.0
+RATE_LIMIT_PREFIX = "ratelimit-"
 
 REQUESTS = "urn:outlet:requests"
 OPERATIONS = "urn:outlet:operations"
@@ -64,13 +66,11 @@ class PluginRuntime(pb_grpc.PluginRuntimeServicer):
             payload=route_payload(_route_request(request)),
             deadline=self._route_deadline,
         )
-        self._reporter.route_called(installation)
         try:
-            result = read_route_result(await self._invoker.run(invocation))
+            result = read_route_result(await self._invoker.call(invocation))
         except PluginFailed as failure:
-            self._reporter.failed(installation, target, failure)
             return pb.CallRouteResponse(failure=_failure(failure))
-        headers = [pb.Header(name=name, value=value) for name, value in result.headers]
+        headers = [pb.Header(name=name, value=value) for name, value in self._headers(result, installation)]
         return pb.CallRouteResponse(reply=pb.RouteReply(status=result.status, headers=headers, body=result.body))
 
     async def RunLifecycleHook(  # noqa: N802
@@ -100,6 +100,13 @@ class PluginRuntime(pb_grpc.PluginRuntimeServicer):
             await self._invoker.forget(invocation)
             return pb.RunLifecycleHookResponse()
         return pb.RunLifecycleHookResponse(config=config or None)
+
+    def _headers(self, result: RouteResult, installation: Installation) -> list[tuple[str, str]]:
+        """The plugin's headers, and what is left of its API calls (draft-ietf-httpapi-ratelimit-headers-07)."""
+        left = self._invoker.allowance(installation)
+        own = [(name, value) for name, value in result.headers if not name.lower().startswith(RATE_LIMIT_PREFIX)]
+        limits = {"limit": left.limit, "remaining": left.remaining, "reset": left.reset}
+        return own + [(f"{RATE_LIMIT_PREFIX}{name}", str(value)) for name, value in limits.items()]
 
     async def _installation(self, request: pb.CallRouteRequest, context: Context) -> Installation:
         """What this worker's own directory says of the installation, at least as new as the caller's."""

@@ -36,6 +36,10 @@ class RuntimeSettings(ServiceSettings):
     sandbox_cpu_seconds: float = Field(default=30.0, gt=0)
     sandbox_bytes_per_second: int = Field(default=64 * 1024 * 1024, ge=1)
     sandbox_log_lines_per_second: int = Field(default=1_000, ge=1)
+    api_calls_burst: int = Field(default=10_000, ge=1)
+    """API calls that one installation may make at once."""
+    api_calls_per_minute: int = Field(default=600_000, ge=1)
+    """API calls of one installation in the long run, over all workers."""
     database_connections: int = 24
     records_in_flight: int = 2_000
     """Records taken from Kafka and not finished yet; more are not fetched."""
@@ -46,10 +50,6 @@ class RuntimeSettings(ServiceSettings):
     drain_seconds: float = 10.0
     """How long a stop, or partitions that move away, wait for calls that run."""
 
-    @property
-    def required_tier(self) -> Tier:
-        return self.sandbox_minimum or ("B" if self.environment == "production" else "D")
-
     @field_validator("outbound_denied")
     @classmethod
     def _check_networks(cls, value: str) -> str:
@@ -59,6 +59,10 @@ class RuntimeSettings(ServiceSettings):
     @property
     def denied_networks(self) -> list[IPv4Network | IPv6Network]:
         return _networks(self.outbound_denied)
+
+    @property
+    def required_tier(self) -> Tier:
+        return self.sandbox_minimum or ("B" if self.environment == "production" else "D")
 
     @property
     def address(self) -> str:

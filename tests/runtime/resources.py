@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from services.common.directory import Directory
+from services.runtime.limits.rate_limiter import Allowance
 from services.runtime.outbound.client import OutboundClient
 from services.runtime.outbound.fetching import Fetcher
 from services.runtime.outbound.guard import Guard
@@ -12,8 +14,23 @@ from services.runtime.plugin_api.tables import TableCatalog
 
 def resources(**changes: Any) -> Resources:
     """Resources of one's own, with ``changes``."""
-    defaults: dict[str, Any] = {"tables": TableCatalog(), "fetcher": fetcher()}
+    defaults: dict[str, Any] = {
+        "tables": TableCatalog(),
+        "directory": Directory(),
+        "rates": Unlimited(),
+        "fetcher": fetcher(),
+    }
     return Resources(**(defaults | changes))
+
+
+class Unlimited:
+    """Lets every API call through."""
+
+    async def take(self, _: str) -> None:
+        return None
+
+    def allowance(self, _: str) -> Allowance:
+        return Allowance(limit=100, remaining=99, reset=1)
 
 
 def fetcher(guard: Guard | None = None, *addresses: str) -> Fetcher:

@@ -32,7 +32,10 @@ class _Path(Generic[Found]):
 
 
 class Router(Generic[Found]):
-    """Finds handlers, or whatever stands for them, by method and path; where two paths match, the one with literal segments first wins."""
+    """Finds handlers, or whatever stands for them, by method and path.
+
+    Where two paths match, the one with literal segments first wins.
+    """
 
     def __init__(self, handlers: Mapping[tuple[Method, str], Found]) -> None:
         by_path: dict[str, dict[str, Found]] = {}

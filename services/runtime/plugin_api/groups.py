@@ -1,14 +1,16 @@
 """How the Plugin API is put together: groups of methods, each answering for the invocation that its context holds."""
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
-from services.common.directory import Installation
+from services.common.directory import Directory, Installation
 from services.runtime.delivery.unit_of_work import UnitOfWork
 from services.runtime.invocation import Invocation
+from services.runtime.limits.rate_limiter import RateLimiter
 from services.runtime.outbound.fetching import Fetcher
 from services.runtime.plugin_api.tables import TableCatalog
 
@@ -22,6 +24,8 @@ class Resources:
     """What the worker holds for all invocations."""
 
     tables: TableCatalog
+    directory: Directory
+    rates: RateLimiter
     fetcher: Fetcher
 
 
@@ -32,6 +36,9 @@ class Context:
     invocation: Invocation
     work: UnitOfWork
     resources: Resources
+    call: Callable[[Invocation], Awaitable[bytes]] | None = None
+    """Runs another plugin's route; raises PluginFailed. None: there are no others."""
+    began: float = field(default_factory=time.monotonic)
     config: dict[str, Any] | None = None
     """The whole configuration once the invocation has changed it."""
     committed: list[Callable[[], None]] = field(default_factory=list)

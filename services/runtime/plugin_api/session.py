@@ -19,6 +19,9 @@ from services.runtime.plugin_api.jobs import Jobs
 from services.runtime.plugin_api.key_values import KeyValues
 from services.runtime.plugin_api.logs import Logs
 from services.runtime.plugin_api.models import Models
+from services.runtime.plugin_api.notices import Notices
+from services.runtime.plugin_api.places import Places
+from services.runtime.plugin_api.plugin_calls import PluginCalls
 from services.runtime.plugin_api.savepoints import Savepoints
 
 GROUPS: tuple[type[Group], ...] = (
@@ -30,6 +33,9 @@ GROUPS: tuple[type[Group], ...] = (
     KeyValues,
     Logs,
     Models,
+    Notices,
+    Places,
+    PluginCalls,
     Savepoints,
 )
 METHODS: dict[str, Method] = {name: found for group in GROUPS for name, found in group.methods.items()}

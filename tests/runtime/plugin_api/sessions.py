@@ -1,7 +1,6 @@
 """API calls of one invocation, committed together, as a guest would make them."""
 
 import uuid
-from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -31,7 +30,7 @@ class Calls:
         kind: Kind = "hook",
         store: str | None = "s1",
         cause: str = "",
-        keep: Callable[[], bool] = lambda: True,
+        keep: bool = True,
     ) -> Any:
         """The answer to the last call. ``cause`` is the event's id, a new one unless it is given."""
         invocation = Invocation(found, kind, "sale.created", "urn:test", cause or uuid.uuid4().hex, store, b"", 5.0)
@@ -39,7 +38,7 @@ class Calls:
         session = PluginApiSession(Context(invocation, work, self._resources))
         try:
             answers = [await session(method, dict(arguments)) for method, arguments in calls]
-            if keep():
+            if keep:
                 await work.commit()
         finally:
             await work.rollback()
