@@ -21,6 +21,7 @@ from outlet._plugin import Component, Plugin
 from outlet._plugin_calls import PluginResponse
 from outlet._requests import Caller, Request, Response
 from outlet._tables import Table
+from outlet._webhooks import Webhook, WebhookDelivery
 
 __all__ = [
     "Api",
@@ -43,5 +44,7 @@ __all__ = [
     "Table",
     "Tick",
     "Transport",
+    "Webhook",
+    "WebhookDelivery",
     "column",
 ]

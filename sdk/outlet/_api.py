@@ -11,6 +11,7 @@ from outlet._fetch import FetchResponse, Secret, fetch
 from outlet._models import Models
 from outlet._plugin_calls import PluginResponse
 from outlet._tables import Table
+from outlet._webhooks import Webhooks
 from outlet.manifest import Method
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -101,6 +102,11 @@ class Api:
             timeout=timeout,
             follow_redirects=follow_redirects,
         )
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """Webhooks: events that the platform sends on to receivers outside."""
+        return Webhooks(self._transport.call)
 
     def log(self, level: Level, message: str, **meta: Any) -> None:
         """Write a line to the plugin's log. Does not wait; a line may be lost under load."""

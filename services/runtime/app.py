@@ -32,6 +32,8 @@ from services.runtime.outbound.client import OutboundClient
 from services.runtime.outbound.fetching import Fetcher
 from services.runtime.outbound.guard import Guard, SystemResolver
 from services.runtime.outbound.limits import FetchLimits
+from services.runtime.outbound.webhooks.feed import WebhookFeed
+from services.runtime.outbound.webhooks.sender import WebhookSender
 from services.runtime.packages import PackageStore
 from services.runtime.plugin_api.groups import Resources
 from services.runtime.plugin_api.key_value_store import keep_sweeping
@@ -98,15 +100,18 @@ async def run(settings: RuntimeSettings) -> None:
             per_minute=settings.fetches_per_minute, in_transactions=max(1, settings.database_connections // 4)
         )
         rates = RateLimiter(redis, Rate(settings.api_calls_burst, settings.api_calls_per_minute))
+        webhooks = WebhookFeed()
+        await webhooks.refresh(database)
         resources = Resources(
             tables=TableCatalog(),
             directory=directory,
             rates=rates,
-            fetcher=Fetcher(outbound, limits),
+            fetcher=Fetcher(outbound, limits), webhooks=webhooks,
         )
         invoker = Invoker(database, sandbox, resources, reporter)
         dead_letters = DeadLetters(producer)
-        dispatcher = Dispatcher(directory, database, invoker, reporter, dead_letters, settings.hook_deadline)
+        dispatcher = Dispatcher(directory, database, invoker, reporter, dead_letters, settings.hook_deadline, webhooks)
+        sender = WebhookSender(directory, database, outbound)
         scheduler = Scheduler(directory, database)
         runner = BackgroundRunner(directory, database, invoker, reporter, dead_letters, deadline=settings.job_deadline)
         consumer = await _open_consumer(settings, stack)
@@ -148,6 +153,7 @@ async def run(settings: RuntimeSettings) -> None:
                 tasks += [
                     background.create_task(work) for work in (scheduler.run(), runner.run(), keep_sweeping(database))
                 ]
+                tasks += [background.create_task(work) for work in (webhooks.run(database), sender.run())]
                 consuming = background.create_task(events.run())
                 await server.ready()
                 log.info("worker ready", worker=settings.worker_id, address=settings.address)

@@ -18,6 +18,7 @@ from services.runtime.delivery.unit_of_work import AlreadyDone, TransactionDoome
 from services.runtime.invocation import Invocation
 from services.runtime.isolation import ENTER
 from services.runtime.limits.rate_limiter import Allowance
+from services.runtime.outbound.webhooks import repository as webhooks
 from services.runtime.packages import PackageUnavailable
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.groups import Context, Resources
@@ -151,6 +152,7 @@ class Invoker:
 async def _forget(connection: asyncpg.Connection, installation: Installation) -> None:
     await purge(connection, installation.plugin_id, installation.id)
     await remove_all(connection, installation.id)
+    await webhooks.forget(connection, installation.id)
 
 
 def _stands(work: UnitOfWork) -> bool:

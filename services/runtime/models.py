@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sqlalchemy import Column, DateTime, Index, LargeBinary, String, func, text
+from sqlalchemy import Column, DateTime, Index, LargeBinary, String, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
@@ -127,6 +127,63 @@ class PluginValue(RuntimeModel, table=True):
     key: str = Field(primary_key=True, sa_type=String(collation="C"))
     value: Any = Field(sa_column=Column(JSONB, nullable=False))
     expires_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+
+
+class Webhook(RuntimeModel, table=True):
+    """Where an installation wants the events of one type sent.
+
+    ``failures`` and ``gone`` count in a row; ``paused_until`` gives a failing receiver a break. The previous secret
+    signs along until ``previous_until``.
+    """
+
+    __tablename__ = "webhook"
+    __table_args__: ClassVar[Any] = (UniqueConstraint("installation_id", "event", "url", name="webhook_destination"),)
+
+    id: str = Field(primary_key=True)
+    installation_id: str
+    event: str
+    url: str
+    secret: str
+    previous_secret: str | None = None
+    previous_until: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    failures: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    gone: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    failing_since: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    paused_until: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    disabled_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    disabled_reason: str | None = None
+    created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
+
+
+class WebhookDelivery(RuntimeModel, table=True):
+    """One event owed to one webhook: ``pending`` until it is ``delivered`` or has ``failed``.
+
+    ``due_at`` is when the next worker may take it: its next attempt, or the end of the lease of the one under way.
+    """
+
+    __tablename__ = "webhook_delivery"
+    __table_args__: ClassVar[Any] = (
+        UniqueConstraint("webhook_id", "source", "event_id", name="webhook_delivery_once"),
+        Index("webhook_delivery_due", "webhook_id", "due_at", postgresql_where=text("status = 'pending'")),
+        Index("webhook_delivery_created", "webhook_id", "created_at"),
+        Index("webhook_delivery_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+    )
+
+    id: str = Field(primary_key=True)
+    webhook_id: str = Field(foreign_key="webhook.id", ondelete="CASCADE")
+    installation_id: str
+    source: str
+    event_id: str
+    event: str
+    payload: bytes = Field(sa_type=LargeBinary)
+    status: str = Field(default="pending", sa_column_kwargs={"server_default": "pending"})
+    attempts: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    due_at: datetime = Field(sa_type=DateTime(timezone=True))
+    response_code: int | None = None
+    response_excerpt: str | None = None
+    error: str | None = None
+    created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
+    finished_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
 
 
 outbox = outbox_table(RuntimeModel.metadata)

@@ -8,6 +8,7 @@ from services.runtime.outbound.client import OutboundClient
 from services.runtime.outbound.fetching import Fetcher
 from services.runtime.outbound.guard import Guard
 from services.runtime.outbound.limits import FetchLimits
+from services.runtime.outbound.webhooks.feed import WebhookFeed
 from services.runtime.plugin_api.groups import Resources
 from services.runtime.plugin_api.tables import TableCatalog
 
@@ -18,7 +19,7 @@ def resources(**changes: Any) -> Resources:
         "tables": TableCatalog(),
         "directory": Directory(),
         "rates": Unlimited(),
-        "fetcher": fetcher(),
+        "fetcher": fetcher(), "webhooks": WebhookFeed(),
     }
     return Resources(**(defaults | changes))
 

@@ -1,7 +1,7 @@
 """From an event to the hooks of the plugins that listen to it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -19,6 +19,7 @@ from services.runtime.delivery.lanes import Lanes
 from services.runtime.delivery.unit_of_work import InboxKey, already_done
 from services.runtime.invocation import Invocation, source_of
 from services.runtime.invoker import Invoker
+from services.runtime.outbound.webhooks.feed import Owed, WebhookFeed
 from services.runtime.reporting import Reporter
 from services.runtime.sandbox import hook_payload
 
@@ -51,6 +52,7 @@ class Dispatcher:
         reporter: Reporter,
         dead_letters: DeadLetters,
         hook_deadline: float,
+        webhooks: WebhookFeed | None = None,
     ) -> None:
         self._directory = directory
         self._database = database
@@ -58,6 +60,7 @@ class Dispatcher:
         self._reporter = reporter
         self._dead_letters = dead_letters
         self._hook_deadline = hook_deadline
+        self._webhooks = webhooks or WebhookFeed()
         self._lanes = Lanes()
 
     async def dispatch(
@@ -71,6 +74,7 @@ class Dispatcher:
         A hook whose effects were committed before is not run again. ``crashed`` is called when a hook could not be
         brought to an end at all: the record is then not finished, and the worker must stop.
         """
+        await self._webhooks.consume(self._database, self._owed(arrivals))
         planned = [(arrival, self._listeners(arrival.event)) for arrival in arrivals]
         keys = [_key(found, arrival.event) for arrival, listeners in planned for found in listeners]
         done = await already_done(self._database, keys)
@@ -85,6 +89,15 @@ class Dispatcher:
     async def close(self) -> None:
         """Stop what still runs; it is delivered again to whoever takes the partitions over."""
         await self._lanes.close()
+
+    def _owed(self, arrivals: list[Arrival]) -> Iterator[Owed]:
+        """What webhooks are to get: what the installation's hook would, and also what the plugin itself changed."""
+        for arrival in arrivals:
+            event = arrival.event
+            if self._webhooks.wants_any(event.type):
+                for installation in self._directory.listeners(event.type, event.organization, event.store):
+                    if self._webhooks.wants(installation.id, event.type):
+                        yield installation, arrival.seen_by(installation)
 
     def _listeners(self, event: DomainEvent) -> list[Installation]:
         """Who is called; a plugin that changes an entity is not called for its own change, or it would never end."""

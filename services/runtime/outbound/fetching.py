@@ -55,6 +55,11 @@ class Fetcher:
         self._client = client
         self._limits = limits
 
+    @property
+    def plain_http(self) -> bool:
+        """Whether URLs may begin with http://, as those of tests do."""
+        return self._client.guard.loopback
+
     async def fetch(self, installation: Installation, request: Request, *, in_transaction: bool) -> Fetched:
         """Send a request on behalf of an installation. Raises ApiRefusal, which names no address and no secret.
 

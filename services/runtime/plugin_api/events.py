@@ -9,6 +9,7 @@ from typing import Any
 from services.common.events import ORGANIZATION_WIDE, DomainEvent
 from services.common.topics import PLUGIN_EVENTS
 from services.runtime.invocation import source_of
+from services.runtime.outbound.webhooks.feed import owe
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.groups import Arguments, Context, Group, method
 from services.runtime.plugin_api.outgoing import publish
@@ -49,6 +50,8 @@ class Events(Group):
         )
         async with self.work.use(writes=True) as connection:
             await publish(connection, PLUGIN_EVENTS.name, event, self.installation.id)
+            if self.context.resources.webhooks.wants(self.installation.id, event.type):
+                await owe(connection, [(self.installation, event)])
 
 
 def _encode(data: dict[str, Any]) -> bytes:

@@ -89,7 +89,7 @@ class Fetch(Group):
         seconds = MAX_SECONDS if asked is None else asked
         if not 0 < seconds <= MAX_SECONDS:  # false for NaN too
             raise ApiRefusal("invalid_arguments", f"the timeout is above 0 and at most {MAX_SECONDS:g} seconds")
-        left = self.invocation.deadline - (time.monotonic() - self._began) - SPARED_SECONDS
+        left = self.invocation.time_limit - (time.monotonic() - self._began) - SPARED_SECONDS
         if left <= 0:
             raise ApiRefusal("fetch_timeout", "no time is left in this call")
         return min(seconds, left)

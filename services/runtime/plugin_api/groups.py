@@ -12,6 +12,7 @@ from services.runtime.delivery.unit_of_work import UnitOfWork
 from services.runtime.invocation import Invocation
 from services.runtime.limits.rate_limiter import RateLimiter
 from services.runtime.outbound.fetching import Fetcher
+from services.runtime.outbound.webhooks.feed import WebhookFeed
 from services.runtime.plugin_api.tables import TableCatalog
 
 
@@ -27,6 +28,7 @@ class Resources:
     directory: Directory
     rates: RateLimiter
     fetcher: Fetcher
+    webhooks: WebhookFeed
 
 
 @dataclass(slots=True)
