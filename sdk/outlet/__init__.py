@@ -21,6 +21,7 @@ from outlet._plugin import Component, Plugin
 from outlet._plugin_calls import PluginResponse
 from outlet._requests import Caller, Request, Response
 from outlet._tables import Table
+from outlet._validation import Violation
 from outlet._webhooks import Webhook, WebhookDelivery
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "Table",
     "Tick",
     "Transport",
+    "Violation",
     "Webhook",
     "WebhookDelivery",
     "column",

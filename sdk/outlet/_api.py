@@ -11,6 +11,7 @@ from outlet._fetch import FetchResponse, Secret, fetch
 from outlet._models import Models
 from outlet._plugin_calls import PluginResponse
 from outlet._tables import Table
+from outlet._validation import Violation
 from outlet._webhooks import Webhooks
 from outlet.manifest import Method
 
@@ -207,6 +208,16 @@ class Api:
         ``call_cycle``, ``call_too_deep`` (more than 3), ``call_timeout``, ``call_failed``.
         """
         return await _plugin_calls.call_plugin(self._transport.call, plugin_id, method, path, query, json)
+
+    async def validate(self, data: Any, schema: Mapping[str, Any]) -> list[Violation]:
+        """What is wrong with ``data`` by a JSON Schema (draft 2020-12): at most 20 violations, none when it is valid.
+
+        Numbers are compared exactly. References, ``patternProperties``, ``unevaluated...`` and patterns that may take
+        long are not supported. Raises :class:`outlet.ApiError`: ``invalid_schema``, ``invalid_value``,
+        ``value_too_large`` (data 64 KiB, schema 16 KiB), ``too_much_to_validate``.
+        """
+        found = await self._transport.call("validation.check", {"data": data, "schema": dict(schema)})
+        return [Violation(*each) for each in found]
 
     def transaction(self) -> AbstractAsyncContextManager[None]:
         """``async with api.transaction():`` keeps what happens within it, or undoes it when it raises, and only that.

@@ -4,6 +4,7 @@ import asyncio
 import signal
 from contextlib import AsyncExitStack
 
+import anyio
 import asyncpg
 import httpx
 import stamina
@@ -106,7 +107,9 @@ async def run(settings: RuntimeSettings) -> None:
             tables=TableCatalog(),
             directory=directory,
             rates=rates,
-            fetcher=Fetcher(outbound, limits), webhooks=webhooks,
+            validating=anyio.CapacityLimiter(1),
+            fetcher=Fetcher(outbound, limits),
+            webhooks=webhooks,
         )
         invoker = Invoker(database, sandbox, resources, reporter)
         dead_letters = DeadLetters(producer)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import anyio
+
 from services.common.directory import Directory
 from services.runtime.limits.rate_limiter import Allowance
 from services.runtime.outbound.client import OutboundClient
@@ -19,7 +21,9 @@ def resources(**changes: Any) -> Resources:
         "tables": TableCatalog(),
         "directory": Directory(),
         "rates": Unlimited(),
-        "fetcher": fetcher(), "webhooks": WebhookFeed(),
+        "validating": anyio.CapacityLimiter(1),
+        "fetcher": fetcher(),
+        "webhooks": WebhookFeed(),
     }
     return Resources(**(defaults | changes))
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
+import anyio
 import msgspec
 
 from services.common.directory import Directory, Installation
@@ -27,6 +28,8 @@ class Resources:
     tables: TableCatalog
     directory: Directory
     rates: RateLimiter
+    validating: anyio.CapacityLimiter
+    """Who has it may evaluate a plugin's schema."""
     fetcher: Fetcher
     webhooks: WebhookFeed
 

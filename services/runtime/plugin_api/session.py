@@ -23,6 +23,7 @@ from services.runtime.plugin_api.notices import Notices
 from services.runtime.plugin_api.places import Places
 from services.runtime.plugin_api.plugin_calls import PluginCalls
 from services.runtime.plugin_api.savepoints import Savepoints
+from services.runtime.plugin_api.validation import Validation
 from services.runtime.plugin_api.webhooks import Webhooks
 
 GROUPS: tuple[type[Group], ...] = (
@@ -38,6 +39,7 @@ GROUPS: tuple[type[Group], ...] = (
     Places,
     PluginCalls,
     Savepoints,
+    Validation,
     Webhooks,
 )
 METHODS: dict[str, Method] = {name: found for group in GROUPS for name, found in group.methods.items()}

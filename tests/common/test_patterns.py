@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.registry.patterns import MAX_TEXT, UnsafePattern, check_pattern
+from services.common.patterns import MAX_TEXT, UnsafePattern, check_pattern
 
 
 @pytest.mark.parametrize(
