@@ -1,11 +1,14 @@
 """The payloads of calls, opaque to everything between the worker's edge and the plugin's process."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 SAVEPOINT = "$savepoint"
 """The argument of an API call that says within which savepoint it is made; absent outside of any."""
+
+MAX_HEADERS = 100
+"""The most headers that a route's response may have."""
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -65,6 +68,6 @@ class RouteResult(msgspec.Struct, array_like=True, frozen=True):
     """A response. ``undo``: the route raised a Problem, so nothing it did may be kept."""
 
     status: int
-    headers: list[tuple[str, str]]
+    headers: Annotated[list[tuple[str, str]], msgspec.Meta(max_length=MAX_HEADERS)]
     body: bytes
     undo: bool = False

@@ -6,7 +6,7 @@ array whose first item is its tag. Payloads are opaque bytes; one larger than :d
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Annotated, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -33,6 +33,10 @@ class FrameError(Exception):
 
 class FrameTooLarge(ValueError):
     """A frame above :data:`MAX_FRAME`, which cannot be sent."""
+
+
+_SOME = msgspec.Meta(min_length=1)
+"""Frames with nothing in them are only sent to keep somebody busy."""
 
 
 class _Item(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -131,7 +135,7 @@ class Part(_Item, frozen=True, tag=6):
     """The next bytes of the payload of the call, or result, ``id``; the frame that names it brings the last ones."""
 
     id: int
-    data: bytes
+    data: Annotated[bytes, _SOME]
 
 
 class Ready(_Item, frozen=True, tag=11):
@@ -150,14 +154,14 @@ class LoadFailed(_Item, frozen=True, tag=12):
 class Results(_Item, frozen=True, tag=13):
     """Ends of calls, in any order. ``worn``: half of the guest's CPU time is used up, another should take over."""
 
-    results: list[Result]
+    results: Annotated[list[Result], _SOME]
     worn: bool = False
 
 
 class Calls(_Item, frozen=True, tag=14):
     """Calls of the Plugin API."""
 
-    calls: list[ApiCall]
+    calls: Annotated[list[ApiCall], _SOME]
 
 
 class Exited(_Item, frozen=True, tag=15):

@@ -17,7 +17,7 @@ from tests.attacks.grounds import ENVIRONMENT, Grounds
 HOST = Path(__file__).with_name("naive_host.py")
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 20.0
-PATIENCE_SECONDS = 2.5
+PATIENCE_SECONDS = 2.0
 """A host that has not answered by then hangs."""
 LEAVE_SECONDS = 0.5
 

@@ -33,10 +33,10 @@ from tests.attacks import plugins, processes
 from tests.attacks.attack import BURNING, Attack, Pace, Sighting, Trial, returned
 from tests.attacks.grounds import ENVIRONMENT, Grounds
 
-DEADLINE_SECONDS = 2.0
+DEADLINE_SECONDS = 1.5
 NEIGHBOUR_SECONDS = 2.0
 CALLS_BEFORE = 40
-CALLS_AT_LEAST = 20
+CALLS_AT_LEAST = 100
 CALL_EVERY_SECONDS = 0.005
 LEAVE_SECONDS = 1.0
 FOLLOW_UPS = 6
@@ -58,7 +58,7 @@ async def zygote() -> AsyncIterator[Zygote]:
 async def run(attack: Attack, package: Package, folder: Path, running: Zygote) -> tuple[Trial, Pace]:
     """Attack fresh grounds from a guest that has a neighbour. Whatever the plugin starts is ended afterwards."""
     beside = folder / "neighbour"
-    beside.mkdir()
+    beside.mkdir(exist_ok=True)
     peaceful = plugins.build(NEIGHBOUR, beside)
     packages = {package.digest: package.data, peaceful.digest: peaceful.data}
 

@@ -41,9 +41,9 @@ results = st.builds(Result, ids, payloads, st.none() | st.builds(Failure, st.jus
 api_calls = st.builds(ApiCall, ids, ids, st.text(max_size=30), payloads)
 frames = st.one_of(
     st.builds(Ready, ids),
-    st.builds(Results, st.lists(results, max_size=5)),
-    st.builds(Calls, st.lists(api_calls, max_size=5)),
-    st.builds(Part, ids, payloads),
+    st.builds(Results, st.lists(results, min_size=1, max_size=5)),
+    st.builds(Calls, st.lists(api_calls, min_size=1, max_size=5)),
+    st.builds(Part, ids, st.binary(min_size=1, max_size=2_000)),
 )
 
 
@@ -56,6 +56,12 @@ def test_frames_come_out_as_they_went_in_however_the_stream_is_cut(sent: list[Gu
         received += reader.feed(stream[position : position + step])
         position, turn = position + step, turn + 1
     assert received == sent
+
+
+@pytest.mark.parametrize("empty", [Results([]), Calls([]), Part(1, b"")])
+def test_a_frame_with_nothing_in_it_is_refused(empty: GuestFrame) -> None:
+    with pytest.raises(FrameError):
+        list(guest_frames().feed(pack(empty)))
 
 
 @given(st.binary(max_size=2_000))

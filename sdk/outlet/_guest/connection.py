@@ -38,7 +38,7 @@ _facts = msgspec.msgpack.Decoder(Facts)
 class GuestConnection(asyncio.Protocol):
     """Serves calls until the worker closes the stream. ``closed`` is done then.
 
-    ``timer`` runs while calls do, and starts again whenever one ends. The guest is worn after ``worn_after`` seconds of
+    ``timer`` starts again whenever the first call begins or one ends. The guest is worn after ``worn_after`` seconds of
     CPU time.
     """
 
@@ -150,10 +150,7 @@ class GuestConnection(asyncio.Protocol):
             worn = time.process_time() > self._worn_after
             self._stream.write(pack_batch(lambda items: Results(items, worn), results))
             self._results.clear()
-            if self._calls_running:
-                self._timer.start()
-            else:
-                self._timer.stop()
+            self._timer.start()  # also when nothing runs: an idle plugin has nothing to compute
 
     def _send_ahead(self, result: Result) -> Result:
         ahead, payload = pack_parts(result.id, result.payload)

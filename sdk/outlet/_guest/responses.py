@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from outlet._calls import RouteResult
+from outlet._calls import MAX_HEADERS, RouteResult
 from outlet._errors import Problem
 from outlet._guest.routing import MethodNotAllowed, RouteNotFound
 from outlet._requests import Response
@@ -76,6 +76,8 @@ def _body(body: Any) -> tuple[str | None, bytes]:
 def _headers(headers: Any) -> list[tuple[str, str]]:
     if not isinstance(headers, Mapping):
         raise BadResult(f"the route returned headers that are no mapping but {type(headers).__name__}")
+    if len(headers) >= MAX_HEADERS:  # content-type may be added
+        raise BadResult(f"the route returned {len(headers)} headers; fewer than {MAX_HEADERS} are allowed")
     pairs = []
     for name, value in headers.items():
         if not (isinstance(name, str) and isinstance(value, str)) or any(c in "\r\n\0" for c in name + value):

@@ -7,6 +7,7 @@ its connection.
 import asyncio
 import itertools
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +47,7 @@ from services.runtime.sandbox.errors import PluginInterrupted, SandboxUnavailabl
 from services.runtime.sandbox.invocation import ApiHandler, RunningCall
 from services.runtime.sandbox.launcher import Alive, Zygote
 from services.runtime.sandbox.limits import LIMIT_EXCEEDED, GuestLimits
-from services.runtime.sandbox.stream import GuestStream
+from services.runtime.sandbox.stream import CALL_COST, SECOND_COST, GuestStream, collection_paused
 from services.runtime.sandbox.tiers import suffices
 
 
@@ -242,14 +243,18 @@ class Guest:
         if running is None:
             raise FrameError(f"an API call of call {call.invocation}, which does not run")
         notice = call.id == 0
-        if not self._stream.charge():
+        if not self._stream.charge(CALL_COST):
             return
         if call.method == "log" and not self._log_lines.take(1):
             self.end(self._limits.log_lines_exceeded(), running)
         elif running.ended:
             self._reply(ApiReply(call.id, b"", ("invocation_ended", "nobody waits for this call any more")))
         elif running.has_room(notice=notice):
-            running.start(self._answer(running, call, _arguments(call)), notice=notice)
+            begun = time.thread_time()
+            with collection_paused():
+                arguments = _arguments(call)
+            if self._stream.charge((time.thread_time() - begun) * SECOND_COST):
+                running.start(self._answer(running, call, arguments), notice=notice)
         elif not notice:  # notices may be lost
             verdict = PluginFailed("plugin_protocol_error", "too many API calls at once")
             self.end(verdict, running)

@@ -69,7 +69,9 @@ async def value(api: Api, request: Request):
     return {
         "none": None, "object": {"a": object()}, "number": 3, "status": Response({}, 99),
         "text status": Response({}, "200"),
-        "header": Response({}, 200, {"x": "a\\r\\nb"}), "large": Response(b"x" * 5_000_000),
+        "header": Response({}, 200, {"x": "a\\r\\nb"}),
+        "headers": Response({}, 200, {f"x-{n}": "" for n in range(100)}),
+        "large": Response(b"x" * 5_000_000),
     }[request.params["which"]]
 
 @plugin.on_install
@@ -144,6 +146,7 @@ async def test_what_a_plugin_prints_goes_nowhere(start_plugin: StartPlugin) -> N
         ("status", "status 99"),
         ("text status", "status '200'"),
         ("header", "without line breaks"),
+        ("headers", "100 headers"),
         ("large", "5000000 bytes"),
     ],
 )

@@ -12,7 +12,7 @@ from services.runtime.sandbox import OperatorLimits, PluginInterrupted, limits
 from services.runtime.sandbox.limits import granted
 from services.runtime.sandbox.rates import Allowance
 from tests.runtime.sandbox.conftest import StartPlugin
-from tests.runtime.sandbox.plugins import Caller, Recorder
+from tests.runtime.sandbox.plugins import Caller
 
 PLUGIN = """
 kept = []
@@ -49,6 +49,13 @@ async def misbehave(api: Api, event: Event) -> None:
     elif how == "frames":
         os.set_blocking(3, True)
         while True: os.write(3, b"\\x00\\x00\\x00\\x03\\x92\\x0d\\x90")
+    elif how == "containers":
+        from outlet import _frames
+        os.set_blocking(3, True)
+        lists = b"\\x81\\xa1a\\xdd" + (230_000).to_bytes(4, "big") + b"\\x90" * 230_000
+        left = _frames.pack(_frames.Calls([_frames.ApiCall(0, 1, "nothing", lists)])) * 40
+        while left: left = left[os.write(3, left):]
+        time.sleep(10)
     elif how == "wait a little":
         await asyncio.sleep(0.5)
 
@@ -177,10 +184,27 @@ async def test_the_signals_that_end_a_greedy_plugin_cannot_be_handled(start_plug
 @pytest.mark.parametrize("how", ["notices", "frames"])
 async def test_a_flood_of_small_things_counts_as_bytes(start_plugin: StartPlugin, how: str) -> None:
     caller = start_plugin(PLUGIN)
-    api = Recorder()
+    caller.wanted = Limits(bytes_per_second=1_000_000)
+    with pytest.raises(PluginFailed, match="bytes: more than 1000000") as raised:
+        await caller.hook({"how": how}, deadline=20)
+    assert raised.value.code == "plugin_limit_exceeded"
+
+
+async def test_what_takes_long_to_read_counts_as_many_bytes(start_plugin: StartPlugin) -> None:
+    caller = start_plugin(PLUGIN)
     with pytest.raises(PluginFailed) as raised:
-        await caller.hook({"how": how}, api=api, deadline=10)
-    assert raised.value.code in ("plugin_limit_exceeded", "plugin_protocol_error")
+        await caller.hook({"how": "containers"}, deadline=10)
+    assert raised.value.code == "plugin_limit_exceeded"
+    assert raised.value.message.startswith("bytes")
+
+
+async def test_an_idle_plugin_that_computes_is_ended_as_a_busy_one_is(start_plugin: StartPlugin) -> None:
+    caller = start_plugin(PLUGIN)
+    caller.wanted = Limits(cpu_seconds=0.08)
+    await pid_of(caller, "/burn-later")
+    async with asyncio.timeout(5):
+        while len(caller.pool):  # noqa: ASYNC110  there is nothing to wait on
+            await asyncio.sleep(0.02)
 
 
 async def test_a_manifest_can_ask_for_fewer_calls_at_once(start_plugin: StartPlugin) -> None:
