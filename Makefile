@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check lock proto
+.PHONY: help install demo up test bench check lock proto
 
 help: ## print the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ up: $(STAMP) ## the platform, staying up (gateway on OUTLET_PORT, default 8080)
 
 test: $(STAMP) ## the whole suite
 	@$(BIN)/python -m pytest
+
+bench: $(STAMP) ## measure against peers; SMALL=1 is done in two minutes
+	@$(BIN)/python -m bench $(if $(SMALL),--small)
 
 check: $(STAMP) ## ruff, mypy --strict, import contracts, generated code
 	@$(BIN)/ruff check .

@@ -99,6 +99,8 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     async def _project(self, changes: list[tuple[Record, projector.Change]]) -> set[int]:
         """Apply changes together, or one by one when PostgreSQL refuses one; returns the refused records."""
+        if not changes:
+            return set()
         try:
             await self._apply([change for _, change in changes])
             return set()

@@ -1,0 +1,95 @@
+"""Outlet's side: consumer, dispatch and sandbox of a worker, with the plugin in a process of its own.
+
+Run as ``python -m bench.contenders.outlet_hooks BOOTSTRAP COUNT [DATABASE]``. With a database, the inbox is asked for
+each batch, as a worker does; without, that question has its answer at once.
+"""
+
+import asyncio
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+
+from bench.contenders.report import Stopwatch
+from bench.parts import built_plugin, installed, open_pool
+from services.common.directory import Directory, Installation
+from services.runtime.delivery.consumer import EventConsumer
+from services.runtime.delivery.dispatch import Dispatcher
+from services.runtime.invoker import Invoker
+from services.runtime.sandbox import Zygote
+
+
+class Unreported:
+    """Stands for the reporter. A no-op hook fails nothing and calls nothing."""
+
+    def hook_ran(self, installation: Installation) -> None:
+        return None
+
+
+class EmptyInbox:
+    """Stands for the database. A no-op hook asks it for nothing; only the worker does."""
+
+    async def fetch(self, *_: Any) -> list[Any]:
+        return []
+
+
+class TimedConsumer(EventConsumer):
+    """Stops the watch with the last record."""
+
+    def __init__(self, stopwatch: Stopwatch, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._stopwatch = stopwatch
+        self.through = asyncio.Event()
+
+    def _finish(self, record: "ConsumerRecord[bytes, bytes]") -> None:
+        super()._finish(record)
+        if self._stopwatch.event():
+            self.through.set()
+
+
+async def run(bootstrap: str, count: int, dsn: str | None) -> None:
+    plugin = built_plugin()
+    directory = Directory()
+    directory.put(installed(plugin))
+    nothing: Any = Unreported()
+    stopwatch = Stopwatch(count)
+    async with Zygote() as zygote, open_pool(zygote, plugin) as pool, _database(dsn) as database:
+        resources: Any = None  # for API calls, of which a no-op hook makes none
+        invoker = Invoker(database, pool, resources, nothing)
+        dispatcher = Dispatcher(directory, database, invoker, nothing, nothing, 5.0)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
+            group_id=f"bench-{uuid.uuid4().hex}",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+        )
+        await consumer.start()
+        events = TimedConsumer(
+            stopwatch, consumer, database, dispatcher, nothing, records_in_flight=2_000, drain_seconds=10.0
+        )
+        consuming = asyncio.create_task(events.run())
+        through = asyncio.create_task(events.through.wait())
+        await asyncio.wait([consuming, through], return_when="FIRST_COMPLETED")
+        if not through.done():
+            await consuming  # raises what ended it
+        stopwatch.report()
+        consuming.cancel()
+        await asyncio.wait([consuming])
+        await consumer.stop()
+
+
+@asynccontextmanager
+async def _database(dsn: str | None) -> AsyncIterator[Any]:
+    if dsn is None:
+        yield EmptyInbox()
+        return
+    async with asyncpg.create_pool(dsn, min_size=2, max_size=24) as pool:
+        yield pool
+
+
+if __name__ == "__main__":
+    asyncio.run(run(sys.argv[1], int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else None))
