@@ -48,7 +48,7 @@ async def misbehave(api: Api, event: Event) -> None:
             await asyncio.sleep(0)
     elif how == "frames":
         os.set_blocking(3, True)
-        while True: os.write(3, b"\\x00\\x00\\x00\\x05\\x93\\x06\\x01\\xc4\\x00")  # empty parts of call 1
+        while True: os.write(3, b"\\x00\\x00\\x00\\x06\\x93\\x06\\x01\\xc4\\x01.")  # parts of call 1
     elif how == "containers":
         from outlet import _frames
         os.set_blocking(3, True)
