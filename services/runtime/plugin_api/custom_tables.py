@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.runtime.plugin_api.definition import TableDefinition, check_table_name, read_definition
+from services.runtime.plugin_api.definition import TABLE_NAME, TableDefinition, check_table_name, read_definition
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.groups import Arguments, Context, Group, method
 from services.runtime.plugin_api.tables import CustomTable
@@ -113,8 +113,9 @@ class CustomTables(Group):
         plugin_id, digest = self.installation.plugin_id, self.installation.digest
         definition = self._defined.get(name) or self._catalog.known(digest, name)
         if definition is None:
-            async with self.work.use(writes=False) as connection:
-                definition = await self._catalog.load(connection, plugin_id, name)
+            if TABLE_NAME.fullmatch(name):
+                async with self.work.use(writes=False) as connection:
+                    definition = await self._catalog.load(connection, plugin_id, name)
             if definition is None:
                 raise ApiRefusal("unknown_table", f"there is no table {name!r}; make it in on_install")
             self._catalog.remember(digest, name, definition)

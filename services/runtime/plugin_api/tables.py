@@ -108,6 +108,7 @@ class CustomTable:
         self, connection: asyncpg.Connection, where: Any, values: dict[str, Any], increment: dict[str, Any]
     ) -> list[dict[str, Any]]:
         """Change the rows that match, and return them as they are now. The match and the change are one statement."""
+        _distinct(values, increment)
         scope, parameters = self._scope(where)
         changes = [f'"{name}" = {place}' for name, place in self._assign(values, parameters).items()]
         changes += [f'"{name}" = "{name}" + {place}' for name, place in self._increments(increment, parameters).items()]
@@ -122,6 +123,7 @@ class CustomTable:
         """Insert the row of ``key``, or change it; an increment starts from the column's default."""
         if set(key) not in [set(columns) for columns in self._definition.unique]:
             raise ApiRefusal("invalid_key", f"upsert needs the columns of one unique constraint, not {sorted(key)}")
+        _distinct(key, values, increment)
         parameters = Parameters()
         columns = {"installation_id": parameters.add(self._installation_id), **self._assign(key, parameters)}
         changes = self._assign(values, parameters)
@@ -220,6 +222,14 @@ async def checked(statement: Any) -> Any:
         raise ApiRefusal("missing_value", f"{error.column_name}: needs a value") from error
     except (asyncpg.DataError, ValueError) as error:  # the server's refusal, or the driver's before it is asked
         raise ApiRefusal("invalid_value", str(error)) from error
+
+
+def _distinct(*changes: dict[str, Any]) -> None:
+    """Raise ApiRefusal when one statement would set a column twice."""
+    names = [name for change in changes for name in change]
+    for name in names:
+        if names.count(name) > 1:
+            raise ApiRefusal("invalid_value", f"{name!r:.60} is in two of key, values and increment")
 
 
 def _names(columns: Any) -> str:

@@ -185,6 +185,17 @@ async def test_a_table_may_gain_columns_and_nothing_else(within: Call, acme: Ins
         ("tables.find", {"table": 'accounts"; drop table x'}, "unknown_table"),
         ("tables.update", {"table": "accounts", "where": {}, "increment": {"customer": 1}}, "invalid_value"),
         ("tables.upsert", {"table": "accounts", "key": {"points": 1}}, "invalid_key"),
+        (
+            "tables.upsert",
+            {"table": "accounts", "key": {"customer": "c"}, "values": {"customer": "d"}},
+            "invalid_value",
+        ),
+        (
+            "tables.update",
+            {"table": "accounts", "where": {}, "values": {"points": 1}, "increment": {"points": 1}},
+            "invalid_value",
+        ),
+        ("tables.find", {"table": "\0"}, "unknown_table"),
         ("tables.aggregate", {"table": "accounts", "functions": {"pg_sleep": ["points"]}}, "invalid_aggregate"),
         ("tables.define", {"name": "more", "definition": ACCOUNTS}, "not_allowed_here"),
         ("config.set", {"key": "a", "value": 1}, "not_allowed_here"),
