@@ -6,8 +6,10 @@ checked: a name that answers differently the next time (DNS rebinding) changes n
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TypeAlias
 
@@ -22,6 +24,8 @@ SocketOption: TypeAlias = tuple[int, int, int] | tuple[int, int, bytes | bytearr
 
 SECONDS_PER_ADDRESS = 3.0
 MAX_ADDRESSES = 4
+RESOLVER_THREADS = 32
+THREADS_PER_DOMAIN = 8
 
 # IANA's special-purpose registry (RFC 6890), and 168.63.129.16, where Azure serves its virtual machines from.
 _SPECIAL_IPV4 = tuple(
@@ -83,19 +87,37 @@ class Guard:
 
 
 class SystemResolver:
-    """The machine's own resolver, on threads of its own: slow name servers of strangers hold up nobody else."""
+    """The machine's own resolver, on threads of its own.
 
-    def __init__(self, threads: int = 8) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="outbound-resolver")
+    A look-up cannot be stopped, so name servers that do not answer keep threads busy after everybody has gone. Names of
+    one domain get a part of the threads only: its owner cannot keep others from theirs.
+    """
+
+    def __init__(self, look_up: Callable[[str, int], list[str]] | None = None) -> None:
+        self._look_up = look_up or _look_up
+        self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="outbound-resolver")
+        self._running: Counter[str] = Counter()
 
     async def __call__(self, host: str, port: int) -> list[str]:
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._threads, _look_up, host, port)
-        return list(dict.fromkeys(found))
+        domain = ".".join(host.lower().split(".")[-2:])
+        if self._running[domain] >= THREADS_PER_DOMAIN:
+            raise OSError("too many look-ups of this domain have no answer yet")
+        self._running[domain] += 1
+        found = asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, host, port)
+        found.add_done_callback(partial(self._ended, domain))
+        # Whoever stops waiting does not end the look-up: its thread stays taken, and counted.
+        return list(dict.fromkeys(await asyncio.shield(found)))
 
     def close(self) -> None:
         """Take no more look-ups; those that run end in their own time."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _ended(self, domain: str, found: "asyncio.Future[list[str]]") -> None:
+        self._running[domain] -= 1
+        if not self._running[domain]:
+            del self._running[domain]
+        if not found.cancelled():
+            found.exception()  # known to whoever waited, if anybody still did
 
 
 class GuardedNetwork(httpcore.AsyncNetworkBackend):

@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import threading
 from collections.abc import AsyncIterator
 
 import httpcore
@@ -148,6 +149,33 @@ async def test_an_address_in_place_of_a_name_is_checked_as_well(listener: Listen
         with pytest.raises((AddressRefused, httpcore.ConnectError)):
             await GuardedNetwork(Guard(), SystemResolver()).connect_tcp(host, listener.port, timeout=2)
     assert listener.connections == 0
+
+
+async def test_a_domain_that_never_answers_does_not_keep_others_from_being_looked_up() -> None:
+    answers = threading.Event()
+
+    def look_up(host: str, port: int) -> list[str]:
+        if host.endswith("slow.example"):
+            answers.wait(30)
+        return ["1.1.1.1"]
+
+    resolve = SystemResolver(look_up)
+    slow = [asyncio.create_task(resolve(f"{number}.slow.example", 443)) for number in range(8)]
+    await asyncio.sleep(0)
+    for task in slow:  # the plugin goes away, the threads stay taken
+        task.cancel()
+    await asyncio.gather(*slow, return_exceptions=True)
+    with pytest.raises(OSError, match="no answer yet"):
+        await resolve("another.slow.example", 443)
+    assert await asyncio.wait_for(resolve("api.example.com", 443), 10) == ["1.1.1.1"]
+    answers.set()
+    while True:
+        try:
+            assert await resolve("another.slow.example", 443) == ["1.1.1.1"]
+            break
+        except OSError:
+            await asyncio.sleep(0)
+    resolve.close()
 
 
 async def test_an_answer_that_is_no_address_is_a_failed_look_up() -> None:
