@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from bench.contenders.report import Stopwatch
 from bench.parts import built_plugin, installed, open_pool
 from services.common.directory import Directory, Installation
+from services.runtime.collector import collect_rarely
 from services.runtime.delivery.consumer import EventConsumer
 from services.runtime.delivery.dispatch import Dispatcher
 from services.runtime.invoker import Invoker
@@ -71,6 +72,7 @@ async def run(bootstrap: str, count: int, dsn: str | None) -> None:
         events = TimedConsumer(
             stopwatch, consumer, database, dispatcher, nothing, records_in_flight=2_000, drain_seconds=10.0
         )
+        collect_rarely()
         consuming = asyncio.create_task(events.run())
         through = asyncio.create_task(events.through.wait())
         await asyncio.wait([consuming, through], return_when="FIRST_COMPLETED")

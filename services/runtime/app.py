@@ -21,6 +21,7 @@ from services.common.telemetry import configure_logging
 from services.common.workers import Worker, WorkerLease
 from services.runtime.background.jobs import BackgroundRunner
 from services.runtime.background.scheduler import Scheduler
+from services.runtime.collector import collect_rarely
 from services.runtime.delivery.consumer import GROUP, EventConsumer
 from services.runtime.delivery.dead_letters import DeadLetters
 from services.runtime.delivery.dispatch import Dispatcher
@@ -158,6 +159,7 @@ async def run(settings: RuntimeSettings) -> None:
                 ]
                 tasks += [background.create_task(work) for work in (webhooks.run(database), sender.run())]
                 consuming = background.create_task(events.run())
+                collect_rarely()
                 await server.ready()
                 log.info("worker ready", worker=settings.worker_id, address=settings.address)
                 await asyncio.wait([consuming, asyncio.create_task(stopping.wait())], return_when="FIRST_COMPLETED")
