@@ -13,25 +13,27 @@ POLL_MS = 200
 
 
 async def end_offsets(bootstrap: str, topics: Iterable[str]) -> dict[TopicPartition, int]:
-    """Where each partition of those of these topics that exist ends now."""
-    async with AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer:
-        return dict(await consumer.end_offsets(await _partitions(bootstrap, topics)))
+    """Where each partition of these topics ends now."""
+    async with _reader(bootstrap, topics) as consumer:
+        return dict(await consumer.end_offsets(consumer.assignment()))
 
 
 async def read_topic(bootstrap: str, topic: str) -> "list[ConsumerRecord[bytes | None, bytes | None]]":
     """Every record that a topic holds now."""
     records: list[ConsumerRecord[bytes | None, bytes | None]] = []
-    ends = {partition: end for partition, end in (await end_offsets(bootstrap, [topic])).items() if end}
-    if not ends:
-        return records
-    async with AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False) as consumer:
-        consumer.assign(list(ends))
-        await consumer.seek_to_beginning(*ends)
-        for partition, end in ends.items():
+    async with _reader(bootstrap, [topic]) as consumer:
+        for partition, end in (await consumer.end_offsets(consumer.assignment())).items():
             while await consumer.position(partition) < end:
                 for found in (await consumer.getmany(timeout_ms=POLL_MS)).values():
                     records += found
     return records
+
+
+def _reader(bootstrap: str, topics: Iterable[str]) -> AIOKafkaConsumer:
+    """A consumer of all partitions, from their beginning, that is in no group."""
+    return AIOKafkaConsumer(
+        *topics, bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+    )
 
 
 async def until_on_topic(
@@ -81,18 +83,3 @@ async def send(
     async with AIOKafkaProducer(bootstrap_servers=bootstrap, max_request_size=1_048_576) as producer:
         placed = await producer.send_and_wait(topic, value, key=key, headers=list(headers))
     return Position(placed.topic, placed.partition, placed.offset)
-
-
-async def _partitions(bootstrap: str, topics: Iterable[str]) -> list[TopicPartition]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        described = await admin.describe_topics(list(topics))
-    finally:
-        await admin.close()
-    return [
-        TopicPartition(topic["topic"], partition["partition"])
-        for topic in described
-        if topic["error_code"] == 0
-        for partition in topic["partitions"]
-    ]
