@@ -4,11 +4,16 @@ Context attributes are record headers with the prefix ``ce_`` (CloudEvents Kafka
 the record's value is the entity as JSON. A reader routes on headers and parses a payload only when it needs to.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 SPEC_VERSION = "1.0"
 CONTENT_TYPE = "application/json"
+TEXT_LIMIT = 512
+"""Bytes of an attribute or an entity's id: they become keys of database indexes, which have a limit of their own."""
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")  # what a CloudEvents string must not have (section 3.1)
 
 
 class MalformedEvent(ValueError):
@@ -47,10 +52,10 @@ class DomainEvent:
 
 def read_event(headers: Iterable[tuple[str, bytes]], value: bytes | None) -> DomainEvent:
     """The event in a record. Raises :class:`MalformedEvent`."""
-    try:
-        found = {name: content.decode() for name, content in headers if name.startswith("ce_") and content is not None}
-    except UnicodeDecodeError as error:
-        raise MalformedEvent(f"a ce_ header is not UTF-8: {error}") from error
+    found: dict[str, str] = {}
+    for name, content in headers:
+        if name.startswith("ce_") and content is not None:
+            found[name] = _attribute(name, content)
     if found.get("ce_specversion") != SPEC_VERSION:
         raise MalformedEvent(f"header ce_specversion must be {SPEC_VERSION}, not {found.get('ce_specversion')!r}")
     if value is None:
@@ -71,3 +76,15 @@ def read_event(headers: Iterable[tuple[str, bytes]], value: bytes | None) -> Dom
         if not getattr(event, name):
             raise MalformedEvent(f"header ce_{name} is empty")
     return event
+
+
+def _attribute(name: str, content: bytes) -> str:
+    if len(content) > TEXT_LIMIT:
+        raise MalformedEvent(f"header {name} has {len(content)} bytes, more than {TEXT_LIMIT}")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedEvent(f"header {name} is not UTF-8: {error}") from error
+    if _CONTROL.search(text):
+        raise MalformedEvent(f"header {name} has control characters")
+    return text

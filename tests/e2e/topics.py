@@ -8,6 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from outlet.local.scenario import CONSUMER_GROUP
 from outlet.local.waiting import until
 from outlet.samples.records import Position
+from services.common.topics import DEAD_LETTERS
 
 POLL_MS = 200
 
@@ -36,21 +37,24 @@ def _reader(bootstrap: str, topics: Iterable[str]) -> AIOKafkaConsumer:
     )
 
 
-async def until_on_topic(
-    bootstrap: str, topic: str, header: str, value: str, *, within: float = 15.0
+async def until_dead_letter(
+    bootstrap: str, position: Position, *, within: float = 15.0
 ) -> "ConsumerRecord[bytes | None, bytes | None]":
-    """Wait until a record of a topic has this header; the record."""
+    """Wait until the record at this position is a dead letter; the dead letter, which must be the only one."""
+    origin = {
+        ("outlet_topic", position.topic.encode()),
+        ("outlet_partition", str(position.partition).encode()),
+        ("outlet_offset", str(position.offset).encode()),
+    }
     found: list[ConsumerRecord[bytes | None, bytes | None]] = []
 
     async def arrived() -> bool:
-        found[:] = [
-            record
-            for record in await read_topic(bootstrap, topic)
-            if (header, value.encode()) in [(name, content) for name, content in record.headers]
-        ]
+        letters = await read_topic(bootstrap, DEAD_LETTERS.name)
+        found[:] = [letter for letter in letters if origin <= set(letter.headers)]
         return bool(found)
 
-    await until(arrived, within=within, what=f"a record on {topic} has {header}={value}")
+    await until(arrived, within=within, what=f"{position} is a dead letter")
+    assert len(found) == 1
     return found[0]
 
 

@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 GROUP = "outlet.runtime"
 BATCH = 500
 COMMIT_SECONDS = 0.5
+UNFIT = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)
+"""What PostgreSQL raises for a value that it cannot hold, or not in an index."""
 
 Record: TypeAlias = "ConsumerRecord[bytes, bytes]"
 
@@ -102,12 +104,12 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         try:
             await self._apply([change for _, change in changes])
             return set()
-        except asyncpg.DataError:
+        except UNFIT:
             refused: set[int] = set()
         for record, change in changes:
             try:
                 await self._apply([change])
-            except asyncpg.DataError as error:
+            except UNFIT as error:
                 refused.add(id(record))
                 await self._refuse(record, "malformed_event", f"PostgreSQL cannot hold the payload: {error}")
         return refused

@@ -64,6 +64,11 @@ async def test_stores_keep_entities_of_the_same_id_apart(runtime_pool: "asyncpg.
         (b'{"id": "1"}', "yesterday"),
         (b'{"id": "1"}', "2026-11-01T12:00:00"),
         (b'{"id": "1", "bad": "\xff"}', NOON.isoformat()),
+        (b'{"id": "\\ud800"}', NOON.isoformat()),
+        (b'{"id": "' + b"x" * 513 + b'"}', NOON.isoformat()),
+        (b'{"id": "1", "deep": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", NOON.isoformat()),
+        (b'{"id": "1"}', "0001-01-01T00:00:00+14:00"),
+        (b'{"id": "1"}', "9999-12-31T23:59:59-14:00"),
     ],
 )
 def test_what_cannot_be_an_entity_is_refused(data: bytes, time: str) -> None:
