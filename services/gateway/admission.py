@@ -12,11 +12,10 @@ from cloudevents.core.v1.event import CloudEvent
 
 from services.common.auth import Caller
 from services.common.errors import Forbidden, TooLarge
-from services.common.events import DomainEvent
+from services.common.events import TEXT_LIMIT, DomainEvent
 from services.common.topics import entity_of, topic_of
 from services.gateway.envelope import Envelope, InvalidEvent, decode_json, media_type
 
-TEXT_LIMIT = 512  # bytes; ids become keys of database indexes, which have a limit of their own
 RECORD_LIMIT = 1_000_000  # bytes; below the message.max.bytes that every broker comes with
 
 _REQUIRED = ("id", "source", "specversion", "type")
