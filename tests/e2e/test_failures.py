@@ -1,6 +1,5 @@
 """Services that die, stop or are away: nothing is lost, nothing is half done, and the supervisor brings them back."""
 
-import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,12 +15,12 @@ from outlet.local.client import GatewayClient
 from outlet.local.keeper import Report
 from outlet.local.scenario import PLUGIN_ID
 from outlet.local.stack import Stack
-from outlet.local.waiting import until, until_consumed
+from outlet.local.waiting import until
 from outlet.package import Package
 from outlet.samples import points_of
-from outlet.samples.records import publish, record
+from outlet.samples.records import record
 from services.common.outbox import RELAY_LOCK
-from tests.e2e.support import Caller, assert_problem, environment, until_committed, until_ready
+from tests.e2e.support import Caller, assert_problem, environment, until_ready
 
 STORE = "store-1"
 
@@ -137,47 +136,6 @@ async def test_gateway_that_was_killed_is_started_again(platform: Platform, loya
         ]
         assert await scenario.balance(client, "nobody", STORE) == 0
         assert len(await scenario.components(client, STORE)) == 1
-
-
-async def test_worker_that_is_told_to_stop_finishes_what_it_took_and_commits_it(
-    platform: Platform, loyalty: Package
-) -> None:
-    stack = platform.stack
-    business = scenario.trade("told-to-stop", count=600, redelivered=0)
-    async with platform.client(business.organization) as client, Caller(stack, business.organization) as caller:
-        installation = await scenario.set_up(client, loyalty.data, business.stores)
-        positions = await publish(stack.bootstrap, business.stream)
-        assert await until_committed(stack, installation, 50) < 500, "too late to stop it in the middle"
-
-        [worker] = stack.pids["runtime"]
-        assert worker is not None
-        os.kill(worker, signal.SIGTERM)
-        await until(ended(platform, worker), within=20, what=f"worker {worker} ends")
-        await until_ready(stack, "runtime")
-
-        died = [report.detail for report in platform.reports if (report.part, report.state) == ("runtime", "died")]
-        assert died[-1] == "status 0"
-        await until_consumed(stack.bootstrap, scenario.CONSUMER_GROUP, positions, within=60)
-        await until(answering(client, 200), within=15, what="the gateway knows the new worker")
-        assert await scenario.read_points(client, business.expected, business.stores) == business.expected
-        # Each sale is one run: had the worker left one uncommitted, it would have come and been counted again.
-        await until(counted(caller, installation, 600), within=15, what="600 runs are counted")
-
-
-def ended(platform: Platform, pid: int) -> Callable[[], Awaitable[bool]]:
-    async def gone() -> bool:
-        return pid not in platform.stack.pids["runtime"]
-
-    return gone
-
-
-def counted(caller: Caller, installation: str, runs: int) -> Callable[[], Awaitable[bool]]:
-    async def as_many() -> bool:
-        found = (await caller.ask("GET", f"/api/plugins/{installation}/stats")).json()["hookRuns"]
-        assert found <= runs
-        return bool(found == runs)
-
-    return as_many
 
 
 async def test_installations_and_points_outlive_a_restart_of_everything(tmp_path: Path, loyalty: Package) -> None:

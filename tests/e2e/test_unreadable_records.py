@@ -11,7 +11,7 @@ from aiokafka import ConsumerRecord
 from outlet.local import scenario
 from outlet.local.client import GatewayClient
 from outlet.local.stack import Stack
-from outlet.local.waiting import until_consumed
+from outlet.local.waiting import until
 from outlet.package import Package
 from outlet.samples import Sale, points_of, retailer, sales
 from outlet.samples.records import record
@@ -136,9 +136,12 @@ async def dead_letter(platform: Platform, fault: str, unreadable: Unreadable) ->
     behind = await send(bootstrap, TOPIC, following.value, key=key, headers=following.headers)
 
     assert behind.partition == position.partition
-    await until_consumed(bootstrap, scenario.CONSUMER_GROUP, [position, behind], within=20)
-    assert await scenario.balance(platform.client, sale["customerId"] or "", STORE) == points_of(sale)
+
+    async def counts() -> bool:
+        return await scenario.balance(platform.client, str(sale["customerId"]), STORE) == points_of(sale)
+
     letter = await until_dead_letter(bootstrap, position)
+    await until(counts, within=15, what=f"the sale behind {position} counts")
     assert letter.key == key
     added = dict(letter.headers)
     assert added["outlet_code"].decode() == unreadable.code
