@@ -32,6 +32,9 @@ BATCH = "application/cloudevents-batch+json"
 TOPICS = [topic.name for topic in CATALOGUE if topic is not EXECUTIONS]
 """Where something could be stored; execution summaries are the workers' own and come when they come."""
 
+REPORT_CURSORS = "public.report_cursor"
+"""How far those summaries are counted: likewise."""
+
 Stored = Mapping[str, Any]
 
 
@@ -71,6 +74,7 @@ async def row_counts(url: str) -> dict[str, int]:
     try:
         tables = await connection.fetch("SELECT schemaname || '.' || tablename AS name FROM pg_tables")
         names = [row["name"] for row in tables if row["name"].startswith(("public.", "plugin_data."))]
+        names = [name for name in names if name != REPORT_CURSORS]
         counts = {name: await connection.fetchval(f"SELECT count(*) FROM {name}") for name in names}  # noqa: S608
         if "public.publication" in counts:
             counts["revision"] = await connection.fetchval("SELECT revision FROM publication")
