@@ -13,6 +13,7 @@ CONTENT_TYPE = "application/json"
 TEXT_LIMIT = 512
 """Bytes of an attribute or an entity's id: they become keys of database indexes, which have a limit of their own."""
 
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # the escape, not an escaped backslash before "u0000"
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")  # what a CloudEvents string must not have (section 3.1)
 
 
@@ -76,6 +77,11 @@ def read_event(headers: Iterable[tuple[str, bytes]], value: bytes | None) -> Dom
         if not getattr(event, name):
             raise MalformedEvent(f"header ce_{name} is empty")
     return event
+
+
+def holds_nul(data: bytes) -> bool:
+    """Whether a JSON text has a NUL character in one of its strings, which PostgreSQL cannot hold."""
+    return b"\\u0000" in data and _NUL.search(data) is not None
 
 
 def _attribute(name: str, content: bytes) -> str:

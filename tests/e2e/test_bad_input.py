@@ -128,6 +128,7 @@ MALFORMED: Mapping[str, tuple[str | bytes, str]] = {
     "entity without id": (json.dumps(event(data={"status": "parked"})), "invalid_event"),
     "entity that is text": (json.dumps(event(data="sale-1")), "invalid_event"),
     "entity id with NUL": (json.dumps(event(data={"id": "a\0b"})), "invalid_event"),
+    "entity with NUL": (json.dumps(event(data={"id": "sale-1", "note": "a\0b"})), "invalid_event"),
     "data twice": (json.dumps(event(data_base64="e30=")), "invalid_event"),
     "data that is no Base64": (json.dumps(event(data=None, data_base64="%")), "invalid_event"),
     "data that is XML": (

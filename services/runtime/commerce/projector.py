@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import asyncpg
 import msgspec
 
-from services.common.events import TEXT_LIMIT, DomainEvent, MalformedEvent
+from services.common.events import TEXT_LIMIT, DomainEvent, MalformedEvent, holds_nul
 from services.common.topics import entity_of
 
 _UPSERT = """
@@ -43,10 +43,10 @@ def read_change(event: DomainEvent) -> Change | None:
         entity_id = msgspec.json.decode(event.data, type=_Identified).id
         id_bytes = len(entity_id.encode())
         text = event.data.decode()
-        occurred_at = _in_utc(datetime.fromisoformat(event.time))
+        occurred_at = _in_utc(datetime.fromisoformat(event.time.upper()))  # RFC 3339 allows t and z
     except (msgspec.DecodeError, ValueError, OverflowError, RecursionError) as error:
         raise MalformedEvent(f"{event.type} is no readable entity: {error}") from error
-    if not entity_id or "\\u0000" in text:
+    if not entity_id or holds_nul(event.data):
         raise MalformedEvent(f"{event.type} needs a non-empty id, and no NUL characters")
     if id_bytes > TEXT_LIMIT:
         raise MalformedEvent(f"the id of a {entity} has at most {TEXT_LIMIT} bytes")

@@ -76,6 +76,14 @@ def test_what_cannot_be_an_entity_is_refused(data: bytes, time: str) -> None:
         read_change(DomainEvent("e", "sale.created", "urn:pos", time, "acme", "s1", data))
 
 
+@pytest.mark.parametrize(
+    ("data", "time"),
+    [(rb'{"id": "1", "path": "c:\\u0000"}', NOON.isoformat()), (b'{"id": "1"}', "2026-11-01t12:00:00z")],
+)
+def test_what_only_looks_unusual_is_taken(data: bytes, time: str) -> None:
+    assert read_change(DomainEvent("e", "sale.created", "urn:pos", time, "acme", "s1", data)) is not None
+
+
 def test_other_events_change_nothing() -> None:
     assert read_change(event("shift.opened", {})) is None
     assert read_change(event("sale.exploded", {})) is None
