@@ -4,6 +4,7 @@ Context attributes are record headers with the prefix ``ce_`` (CloudEvents Kafka
 the record's value is the entity as JSON. A reader routes on headers and parses a payload only when it needs to.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,6 +12,11 @@ SPEC_VERSION = "1.0"
 CONTENT_TYPE = "application/json"
 ORGANIZATION_WIDE = "*"
 """The store of an event that is not about one store. Heard by installations of the whole organization."""
+TEXT_LIMIT = 512
+"""Bytes of an attribute or an entity's id: they become keys of database indexes, which have a limit of their own."""
+
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # the escape, not an escaped backslash before "u0000"
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")  # what a CloudEvents string must not have (section 3.1)
 
 
 class MalformedEvent(ValueError):
@@ -49,10 +55,10 @@ class DomainEvent:
 
 def read_event(headers: Iterable[tuple[str, bytes]], value: bytes | None) -> DomainEvent:
     """The event in a record. Raises :class:`MalformedEvent`."""
-    try:
-        found = {name: content.decode() for name, content in headers if name.startswith("ce_") and content is not None}
-    except UnicodeDecodeError as error:
-        raise MalformedEvent(f"a ce_ header is not UTF-8: {error}") from error
+    found: dict[str, str] = {}
+    for name, content in headers:
+        if name.startswith("ce_") and content is not None:
+            found[name] = _attribute(name, content)
     if found.get("ce_specversion") != SPEC_VERSION:
         raise MalformedEvent(f"header ce_specversion must be {SPEC_VERSION}, not {found.get('ce_specversion')!r}")
     if value is None:
@@ -73,3 +79,20 @@ def read_event(headers: Iterable[tuple[str, bytes]], value: bytes | None) -> Dom
         if not getattr(event, name):
             raise MalformedEvent(f"header ce_{name} is empty")
     return event
+
+
+def holds_nul(data: bytes) -> bool:
+    """Whether a JSON text has a NUL character in one of its strings, which PostgreSQL cannot hold."""
+    return b"\\u0000" in data and _NUL.search(data) is not None
+
+
+def _attribute(name: str, content: bytes) -> str:
+    if len(content) > TEXT_LIMIT:
+        raise MalformedEvent(f"header {name} has {len(content)} bytes, more than {TEXT_LIMIT}")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedEvent(f"header {name} is not UTF-8: {error}") from error
+    if _CONTROL.search(text):
+        raise MalformedEvent(f"header {name} has control characters")
+    return text

@@ -12,11 +12,10 @@ from cloudevents.core.v1.event import CloudEvent
 
 from services.common.auth import Caller
 from services.common.errors import Forbidden, TooLarge
-from services.common.events import DomainEvent
+from services.common.events import TEXT_LIMIT, DomainEvent, holds_nul
 from services.common.topics import entity_of, topic_of
 from services.gateway.envelope import Envelope, InvalidEvent, decode_json, media_type
 
-TEXT_LIMIT = 512  # bytes; ids become keys of database indexes, which have a limit of their own
 RECORD_LIMIT = 1_000_000  # bytes; below the message.max.bytes that every broker comes with
 
 _REQUIRED = ("id", "source", "specversion", "type")
@@ -149,4 +148,6 @@ def _entity_id(event_type: str, data: bytes) -> str | None:
     if not entity_id:
         raise InvalidEvent(f"The payload of {event_type!r} has no id.", member="data.id")
     _check_text("data.id", entity_id)
+    if holds_nul(data):
+        raise InvalidEvent(f"The payload of {event_type!r} must not have NUL characters.", member="data")
     return entity_id

@@ -1,10 +1,8 @@
 """The registry, wired: the only place that opens connections and knows who needs what."""
 
-import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import structlog
@@ -13,6 +11,7 @@ from sqlmodel import select
 
 from outlet.package import MAX_BYTES
 from services.common.auth import TokenVerifier
+from services.common.background import running
 from services.common.database import migrate
 from services.common.errors import Unavailable
 from services.common.http import create_app
@@ -74,32 +73,13 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     app.state.catalogue = CatalogueService(transaction)
     app.state.installations = InstallationService(transaction, operations)
     app.state.installation_queries = InstallationQueries(transaction, workers)
-    background = [
-        _background(opened, "outbox relay", relay.run()),
-        _background(opened, "report consumer", ReportConsumer(bootstrap, transaction).run()),
-    ]
+    all_running = await opened.enter_async_context(
+        running(outbox=relay.run(), reports=ReportConsumer(bootstrap, transaction).run())
+    )
     app.state.readiness = {
         "database": lambda: _answers(transaction),
-        "background": lambda: not any(task.done() for task in background),
+        "background": all_running,
     }
-
-
-def _background(opened: AsyncExitStack, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Run ``work`` until the service stops. It ends earlier only by a fault, which ends readiness too."""
-    task = asyncio.create_task(work, name=name)
-    task.add_done_callback(_log_fault)
-
-    async def end() -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    opened.push_async_callback(end)
-    return task
-
-
-def _log_fault(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (fault := task.exception()) is not None:
-        log.critical("background work ended", work=task.get_name(), exc_info=fault)
 
 
 async def _answers(transaction: Transaction) -> bool:

@@ -25,6 +25,12 @@ def test_headers_that_are_not_text_and_records_without_a_value_are_refused() -> 
         read_event(EVENT.headers(), None)
 
 
+@pytest.mark.parametrize("content", [b"a\0b", b"a\nb", "a\x85b".encode(), b"x" * 513])
+def test_headers_that_no_index_or_log_should_hold_are_refused(content: bytes) -> None:
+    with pytest.raises(MalformedEvent, match="ce_source"):
+        read_event([*EVENT.headers(), ("ce_source", content)], EVENT.data)
+
+
 def test_other_headers_do_not_matter() -> None:
     assert read_event([("trace", b"\xff\xfe"), *EVENT.headers()], EVENT.data) == EVENT
 

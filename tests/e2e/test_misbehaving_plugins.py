@@ -15,10 +15,9 @@ from outlet.local.waiting import until
 from outlet.package import Package
 from outlet.samples import Sale, expected_points, retailer, sales
 from outlet.samples.records import Position, Record, record
-from services.common.topics import DEAD_LETTERS
 from tests.e2e.misbehaving import CODES, PLUGIN_ID, misbehaving_plugin
 from tests.e2e.support import Caller, assert_problem, environment
-from tests.e2e.topics import until_on_topic
+from tests.e2e.topics import until_dead_letter
 
 ORGANIZATION = "misbehaving"
 STORE = "store-1"
@@ -124,7 +123,7 @@ async def test_hook_that_misbehaves_costs_its_own_event_alone(neighbours: Neighb
 
 
 async def assert_dead_letter(neighbours: Neighbours, failed: Record, position: Position, code: str) -> None:
-    letter = await until_on_topic(neighbours.stack.bootstrap, DEAD_LETTERS.name, "ce_id", failed.id)
+    letter = await until_dead_letter(neighbours.stack.bootstrap, position)
     assert (letter.key, letter.value) == (failed.key, failed.value)
     assert letter.headers[: len(failed.headers)] == failed.headers
     added = {name: content.decode() for name, content in letter.headers[len(failed.headers) :]}

@@ -8,47 +8,53 @@ from aiokafka.admin import AIOKafkaAdminClient
 from outlet.local.scenario import CONSUMER_GROUP
 from outlet.local.waiting import until
 from outlet.samples.records import Position
+from services.common.topics import DEAD_LETTERS
 
 POLL_MS = 200
 
 
 async def end_offsets(bootstrap: str, topics: Iterable[str]) -> dict[TopicPartition, int]:
-    """Where each partition of those of these topics that exist ends now."""
-    async with AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer:
-        return dict(await consumer.end_offsets(await _partitions(bootstrap, topics)))
+    """Where each partition of these topics ends now."""
+    async with _reader(bootstrap, topics) as consumer:
+        return dict(await consumer.end_offsets(consumer.assignment()))
 
 
 async def read_topic(bootstrap: str, topic: str) -> "list[ConsumerRecord[bytes | None, bytes | None]]":
     """Every record that a topic holds now."""
     records: list[ConsumerRecord[bytes | None, bytes | None]] = []
-    ends = {partition: end for partition, end in (await end_offsets(bootstrap, [topic])).items() if end}
-    if not ends:
-        return records
-    async with AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False) as consumer:
-        consumer.assign(list(ends))
-        await consumer.seek_to_beginning(*ends)
-        for partition, end in ends.items():
+    async with _reader(bootstrap, [topic]) as consumer:
+        for partition, end in (await consumer.end_offsets(consumer.assignment())).items():
             while await consumer.position(partition) < end:
                 for found in (await consumer.getmany(timeout_ms=POLL_MS)).values():
                     records += found
     return records
 
 
-async def until_on_topic(
-    bootstrap: str, topic: str, header: str, value: str, *, within: float = 15.0
+def _reader(bootstrap: str, topics: Iterable[str]) -> AIOKafkaConsumer:
+    """A consumer of all partitions, from their beginning, that is in no group."""
+    return AIOKafkaConsumer(
+        *topics, bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+    )
+
+
+async def until_dead_letter(
+    bootstrap: str, position: Position, *, within: float = 15.0
 ) -> "ConsumerRecord[bytes | None, bytes | None]":
-    """Wait until a record of a topic has this header; the record."""
+    """Wait until the record at this position is a dead letter; the dead letter, which must be the only one."""
+    origin = {
+        ("outlet_topic", position.topic.encode()),
+        ("outlet_partition", str(position.partition).encode()),
+        ("outlet_offset", str(position.offset).encode()),
+    }
     found: list[ConsumerRecord[bytes | None, bytes | None]] = []
 
     async def arrived() -> bool:
-        found[:] = [
-            record
-            for record in await read_topic(bootstrap, topic)
-            if (header, value.encode()) in [(name, content) for name, content in record.headers]
-        ]
+        letters = await read_topic(bootstrap, DEAD_LETTERS.name)
+        found[:] = [letter for letter in letters if origin <= set(letter.headers)]
         return bool(found)
 
-    await until(arrived, within=within, what=f"a record on {topic} has {header}={value}")
+    await until(arrived, within=within, what=f"{position} is a dead letter")
+    assert len(found) == 1
     return found[0]
 
 
@@ -81,18 +87,3 @@ async def send(
     async with AIOKafkaProducer(bootstrap_servers=bootstrap, max_request_size=1_048_576) as producer:
         placed = await producer.send_and_wait(topic, value, key=key, headers=list(headers))
     return Position(placed.topic, placed.partition, placed.offset)
-
-
-async def _partitions(bootstrap: str, topics: Iterable[str]) -> list[TopicPartition]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        described = await admin.describe_topics(list(topics))
-    finally:
-        await admin.close()
-    return [
-        TopicPartition(topic["topic"], partition["partition"])
-        for topic in described
-        if topic["error_code"] == 0
-        for partition in topic["partitions"]
-    ]

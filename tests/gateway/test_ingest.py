@@ -58,7 +58,13 @@ class Topic:
 
 @pytest.fixture
 async def topic(kafka_bootstrap: str) -> AsyncIterator[Topic]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=kafka_bootstrap, enable_auto_commit=False, fetch_max_wait_ms=50)
+    # Without "earliest", a reset to the end may come after the seek to the beginning, and win.
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=kafka_bootstrap,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=50,
+    )
     await consumer.start()
     yield Topic(consumer)
     await consumer.stop()

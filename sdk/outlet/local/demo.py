@@ -68,8 +68,8 @@ async def _run(console: Console) -> Outcome:
 
     package = build(_plugin_folder())
     business = trade(ORGANIZATION)
-    with cancelled_by_signals(), tempfile.TemporaryDirectory(prefix="outlet-demo-") as directory:
-        async with Stack(Path(directory), environ=_own_environment(), report=part_changed) as stack:
+    with cancelled_by_signals(), tempfile.TemporaryDirectory(prefix="outlet-") as directory:
+        async with Stack(Path(directory), environ=_own_environment(directory), report=part_changed) as stack:
             report(f"the platform is up: {stack.gateway_url}")
             platform = Platform(stack.gateway_url, stack.bootstrap, stack.issuer.token)
             outcome = await Journey(platform, package, business, report).run()
@@ -77,9 +77,13 @@ async def _run(console: Console) -> Outcome:
     return replace(outcome, seconds=round(time.perf_counter() - started, 2))
 
 
-def _own_environment() -> Mapping[str, str]:
-    """This process's environment without what configures another platform: the demo is always on embedded parts."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("OUTLET_")}
+def _own_environment(directory: str) -> Mapping[str, str]:
+    """This process's environment without what configures another platform: the demo is always on embedded parts.
+
+    What a process that had to be killed leaves of temporary files goes with the demo's own ``directory``.
+    """
+    own = {name: value for name, value in os.environ.items() if not name.startswith("OUTLET_")}
+    return {**own, "TMPDIR": directory}
 
 
 def _plugin_folder() -> Path:

@@ -86,7 +86,13 @@ def environments(
     if service in DATABASES:
         decided[DATABASES[service]] = backing.database_urls[service]
     for port in ports.of(service):
-        yield {"OUTLET_LOG_FORMAT": "console", **inherited, **decided, PORT_VARIABLES[service]: str(port)}
+        yield {
+            "OUTLET_LOG_FORMAT": "console",
+            "OUTLET_DRAIN_SECONDS": "2",
+            **inherited,
+            **decided,
+            PORT_VARIABLES[service]: str(port),
+        }
 
 
 def _number(variable: str, text: str) -> int:

@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 
 import asyncpg
 import msgspec
 
-from services.common.events import DomainEvent, MalformedEvent
+from services.common.events import TEXT_LIMIT, DomainEvent, MalformedEvent, holds_nul
 from services.common.topics import entity_of
 from services.runtime.isolation import act_as_platform
 
@@ -42,16 +42,24 @@ def read_change(event: DomainEvent) -> Change | None:
         return None
     try:
         entity_id = msgspec.json.decode(event.data, type=_Identified).id
+        id_bytes = len(entity_id.encode())
         text = event.data.decode()
-        occurred_at = datetime.fromisoformat(event.time)
-    except (msgspec.DecodeError, ValueError) as error:
+        occurred_at = _in_utc(datetime.fromisoformat(event.time.upper()))  # RFC 3339 allows t and z
+    except (msgspec.DecodeError, ValueError, OverflowError, RecursionError) as error:
         raise MalformedEvent(f"{event.type} is no readable entity: {error}") from error
-    if not entity_id or "\\u0000" in text:
+    if not entity_id or holds_nul(event.data):
         raise MalformedEvent(f"{event.type} needs a non-empty id, and no NUL characters")
-    if occurred_at.tzinfo is None:
-        raise MalformedEvent("header ce_time needs a time zone (RFC 3339)")
+    if id_bytes > TEXT_LIMIT:
+        raise MalformedEvent(f"the id of a {entity} has at most {TEXT_LIMIT} bytes")
     gone = event.type.endswith(".deleted")
     return Change(entity, (event.organization, event.store, entity_id, None if gone else text, occurred_at))
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Raises ValueError without a time zone, OverflowError for a time that leaves the calendar in UTC."""
+    if moment.tzinfo is None:
+        raise ValueError("header ce_time needs a time zone (RFC 3339)")
+    return moment.astimezone(UTC)
 
 
 async def apply(connection: asyncpg.Connection, changes: Iterable[Change]) -> None:

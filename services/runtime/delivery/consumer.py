@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 GROUP = "outlet.runtime"
 BATCH = 500
 COMMIT_SECONDS = 0.5
+UNFIT = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)
+"""What PostgreSQL raises for a value that it cannot hold, or not in an index."""
 
 Record: TypeAlias = "ConsumerRecord[bytes, bytes]"
 
@@ -49,6 +51,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self._drain_seconds = drain_seconds
         self._offsets = OffsetTracker()
         self._progress = asyncio.Event()
+        self._taking: asyncio.Task[None] | None = None
         self._crash: BaseException | None = None
 
     async def run(self) -> None:
@@ -61,13 +64,19 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
                 batches = await self._consumer.getmany(timeout_ms=200, max_records=BATCH)
                 records = [record for batch in batches.values() for record in batch]
                 if records:
-                    await self._take(records)
+                    # Cancelled or not, what was taken is handed on to its hooks: drain waits for all of it.
+                    self._taking = asyncio.create_task(self._take(records))
+                    self._taking.add_done_callback(self._taken)
+                    await asyncio.shield(self._taking)
                 if self._crash is not None:
                     raise self._crash
 
     async def drain(self) -> None:
-        """Let running hooks end, for a bounded time, and commit; what did not end is delivered again."""
+        """Let what was taken end, for a bounded time, and commit; what did not end is delivered again."""
         await self._settle(None)
+        if self._taking is not None:
+            self._taking.cancel()
+            await asyncio.wait([self._taking])
         await self._dispatcher.close()
 
     async def on_partitions_assigned(self, assigned: "set[TopicPartition]") -> None:
@@ -104,12 +113,12 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         try:
             await self._apply([change for _, change in changes])
             return set()
-        except asyncpg.DataError:
+        except UNFIT:
             refused: set[int] = set()
         for record, change in changes:
             try:
                 await self._apply([change])
-            except asyncpg.DataError as error:
+            except UNFIT as error:
                 refused.add(id(record))
                 await self._refuse(record, "malformed_event", f"PostgreSQL cannot hold the payload: {error}")
         return refused
@@ -128,6 +137,11 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self._offsets.finish(_partition(record), record.offset)
         self._progress.set()
 
+    def _taken(self, taking: "asyncio.Task[None]") -> None:
+        self._progress.set()
+        if not taking.cancelled() and (error := taking.exception()):
+            self._crashed(error)
+
     def _crashed(self, error: BaseException) -> None:
         self._crash = error
         self._progress.set()
@@ -135,10 +149,13 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
     async def _settle(self, partitions: "set[TopicPartition] | None") -> None:
         try:
             async with asyncio.timeout(self._drain_seconds):
-                await self._until(lambda: self._offsets.unfinished(partitions) == 0)
+                await self._until(lambda: self._handed_on() and self._offsets.unfinished(partitions) == 0)
         except TimeoutError:
             log.warning("hooks still run; their events are delivered again", count=self._offsets.unfinished(partitions))
         await self._commit()
+
+    def _handed_on(self) -> bool:
+        return self._taking is None or self._taking.done()
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         while not holds() and self._crash is None:

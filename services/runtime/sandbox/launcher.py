@@ -91,7 +91,7 @@ class Zygote:
             return self._foreign_socket
         if self._folder is None:
             # mkdtemp makes it accessible to this user alone
-            self._folder = Path(tempfile.mkdtemp(prefix="outlet-zygote-"))
+            self._folder = Path(tempfile.mkdtemp(prefix="zygote-"))
         return self._folder / "socket"
 
     async def _open(self, make_protocol: Callable[[], Protocol]) -> Protocol:

@@ -64,11 +64,24 @@ async def test_stores_keep_entities_of_the_same_id_apart(platform_pool: "asyncpg
         (b'{"id": "1"}', "yesterday"),
         (b'{"id": "1"}', "2026-11-01T12:00:00"),
         (b'{"id": "1", "bad": "\xff"}', NOON.isoformat()),
+        (b'{"id": "\\ud800"}', NOON.isoformat()),
+        (b'{"id": "' + b"x" * 513 + b'"}', NOON.isoformat()),
+        (b'{"id": "1", "deep": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", NOON.isoformat()),
+        (b'{"id": "1"}', "0001-01-01T00:00:00+14:00"),
+        (b'{"id": "1"}', "9999-12-31T23:59:59-14:00"),
     ],
 )
 def test_what_cannot_be_an_entity_is_refused(data: bytes, time: str) -> None:
     with pytest.raises(MalformedEvent):
         read_change(DomainEvent("e", "sale.created", "urn:pos", time, "acme", "s1", data))
+
+
+@pytest.mark.parametrize(
+    ("data", "time"),
+    [(rb'{"id": "1", "path": "c:\\u0000"}', NOON.isoformat()), (b'{"id": "1"}', "2026-11-01t12:00:00z")],
+)
+def test_what_only_looks_unusual_is_taken(data: bytes, time: str) -> None:
+    assert read_change(DomainEvent("e", "sale.created", "urn:pos", time, "acme", "s1", data)) is not None
 
 
 def test_other_events_change_nothing() -> None:

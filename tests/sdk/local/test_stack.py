@@ -115,7 +115,8 @@ async def test_killed_database_is_started_again_with_its_data_and_address(
 
     async with stack(tmp_path, environ, report=note) as platform:
         url = platform.database_urls["registry"]
-        postmaster = next(process for process in descendants() if process.name() == "postgres")
+        data = str(tmp_path)  # other servers of this test run are descendants too
+        postmaster = next(one for one in descendants() if one.name() == "postgres" and data in " ".join(one.cmdline()))
         postmaster.kill()
         await asyncio.wait_for(again.wait(), 20)
         assert platform.database_urls["registry"] == url

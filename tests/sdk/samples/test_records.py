@@ -45,7 +45,9 @@ async def test_published_records_are_read_back_where_they_were_put(kafka_bootstr
     records = [record("sale", sale, organization="acme") for sale in sales(retailer(), 50)]
     positions = await publish(kafka_bootstrap, records)
     partitions = {TopicPartition(position.topic, position.partition) for position in positions}
-    async with AIOKafkaConsumer(bootstrap_servers=kafka_bootstrap, enable_auto_commit=False) as consumer:
+    async with AIOKafkaConsumer(
+        bootstrap_servers=kafka_bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+    ) as consumer:
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         found: dict[tuple[int, int], ConsumerRecord[bytes, bytes]] = {}
