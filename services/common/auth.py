@@ -6,7 +6,7 @@ Every service verifies for itself; no header set by another service is believed.
 import json
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,16 @@ USES = SEES | {Role.CASHIER}
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What a verified token says. ``store`` is None for a token that is valid in the whole organization."""
+    """What a verified token says. ``store`` is None for a token that is valid in the whole organization.
+
+    ``expires_at`` is in seconds of Unix time, for whoever relies on the token for longer than one request.
+    """
 
     subject: str
     organization: str
     store: str | None
     role: Role
+    expires_at: float | None = field(default=None, compare=False)
 
     def choose_store(self, asked: str | None) -> str | None:
         """The store a request is about: the token's own, or the one asked for. Raises Forbidden for another's."""
@@ -93,7 +97,7 @@ class TokenVerifier:
         texts = [claims["sub"], claims["org"], *([] if store is None else [store])]
         if not all(isinstance(text, str) and text for text in texts):
             raise _refused("The token was refused: sub, org and store must be non-empty strings.")
-        return Caller(claims["sub"], claims["org"], store, Role(claims["role"]))
+        return Caller(claims["sub"], claims["org"], store, Role(claims["role"]), float(claims["exp"]))
 
     async def _key_set(self, *, refresh: bool = False) -> KeySet:
         too_soon = time.monotonic() - self._read_at < REFRESH_AT_MOST_EVERY_SECONDS

@@ -88,6 +88,12 @@ class Unprocessable(OutletError):
     remedy = "Correct the members listed in errors."
 
 
+class TooManyRequests(OutletError):
+    status = 429
+    code = "rate_limited"
+    remedy = "Wait for as long as Retry-After says, then try again."
+
+
 class BadGateway(OutletError):
     status = 502
     code = "plugin_failed"

@@ -18,6 +18,8 @@ from services.gateway import ingest, plugin_routes, proxy
 from services.gateway.ingest import Publisher
 from services.gateway.plugin_routes import PluginRoutes
 from services.gateway.proxy import Upstream, open_client
+from services.gateway.realtime import PATH, Realtime
+from services.gateway.realtime_feed import RealtimeFeed
 from services.gateway.security_headers import SecurityHeadersMiddleware
 from services.gateway.settings import GatewaySettings
 
@@ -27,6 +29,9 @@ LIFECYCLE_MARGIN_SECONDS = 10.0  # what the registry may need beside the hook th
 
 def build_app(settings: GatewaySettings, identity: IdentitySettings) -> FastAPI:
     """The gateway as an ASGI app. It is ready when its directory has caught up and its producer is connected."""
+
+    verifier = TokenVerifier(identity)
+    realtime = Realtime(verifier.verify, settings.redis_url, settings.realtime_origins)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -38,23 +43,29 @@ def build_app(settings: GatewaySettings, identity: IdentitySettings) -> FastAPI:
             stack.push_async_callback(runtime.close)
             directory = Directory()
             follower = DirectoryFollower(settings.kafka_bootstrap, directory)
-            all_running = await stack.enter_async_context(running(directory=follower.run(), workers=workers.run()))
+            feed = RealtimeFeed(settings.kafka_bootstrap, realtime.deliver)
+            stack.push_async_callback(realtime.close)
+            all_running = await stack.enter_async_context(
+                running(directory=follower.run(), workers=workers.run(), realtime=feed.run())
+            )
 
             answer_within = settings.lifecycle_deadline + LIFECYCLE_MARGIN_SECONDS
             for name, url in (("registry", settings.registry_url), ("ui_components", settings.ui_components_url)):
                 client = await stack.enter_async_context(open_client(url, answer_within=answer_within))
                 setattr(app.state, name, Upstream(name, client))
-            app.state.verifier = TokenVerifier(identity)
+            app.state.verifier = verifier
             app.state.publisher = Publisher(producer)
             app.state.plugin_routes = PluginRoutes(directory, runtime, settings.route_deadline)
             app.state.readiness = {
                 "directory": follower.caught_up.is_set,
+                "realtime": feed.following.is_set,
                 "background": all_running,
             }
             yield
 
     app = create_app("Outlet gateway", lifespan, body_limit=LARGEST_BODY)
     app.add_middleware(SecurityHeadersMiddleware)
+    app.mount(PATH, realtime.app)
     # First match wins: what is narrower comes first, the registry takes the rest.
     app.include_router(ingest.router)
     app.include_router(proxy.ui_components)

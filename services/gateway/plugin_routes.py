@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from outlet.manifest import RouteDeclaration
 from services.common.auth import USES, Caller, require
 from services.common.directory import Directory, Installation
-from services.common.errors import BadGateway, Conflict, GatewayTimeout, NotFound, OutletError
+from services.common.errors import BadGateway, Conflict, GatewayTimeout, NotFound, OutletError, TooManyRequests
 from services.common.runtime_client import PluginFailed, RouteCall, RouteCaller, RouteReply, RuntimeClient
 from services.gateway.bodies import read_body
 from services.gateway.paths import checked_path
@@ -44,6 +44,9 @@ FROM_PLUGIN = frozenset(
         "etag",
         "last-modified",
         "location",
+        "ratelimit-limit",  # of the platform: the worker leaves none of the plugin's
+        "ratelimit-remaining",
+        "ratelimit-reset",
         "retry-after",
     }
 )
@@ -99,6 +102,13 @@ class PluginRoutes:
             if failure.code == "plugin_timeout":
                 raise GatewayTimeout(
                     "The plugin did not answer in time.", code=failure.code, source="plugin", pluginId=plugin_id
+                ) from failure
+            if failure.code == "plugin_rate_limited":
+                raise TooManyRequests(
+                    "The plugin has used up its API calls.",
+                    headers={"Retry-After": "1"},
+                    source="plugin",
+                    pluginId=plugin_id,
                 ) from failure
             raise _plugin_failed("The plugin failed to answer.", failure.code, plugin_id) from failure
 

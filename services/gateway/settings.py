@@ -10,5 +10,7 @@ class GatewaySettings(ServiceSettings):
     redis_url: str
     registry_url: str
     ui_components_url: str
+    realtime_origins: tuple[str, ...] = ()
+    """Origins (as JSON) whose pages may connect to the realtime endpoint, beside the gateway's own."""
     route_deadline: float = 10.0
     lifecycle_deadline: float = 30.0

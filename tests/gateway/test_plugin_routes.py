@@ -197,7 +197,7 @@ async def test_next_worker_takes_the_same_call_over(
 def _preferred_to(known: FakeWorker, other: FakeWorker, organization: str) -> Worker:
     """An announcement of ``other`` that comes before ``known`` for the loyalty plugin."""
     usual = Worker(id="w-1", address=known.address, directory_revision=1)
-    candidates = [Worker(id=f"n-{number}", address=other.address, directory_revision=1) for number in range(100)]
+    candidates = [Worker(id=f"n-{number}", address=other.address, directory_revision=1) for number in range(5_000)]
     return next(each for each in candidates if preferred([usual, each], organization, "loyalty-points")[0] == each)
 
 
@@ -287,3 +287,18 @@ async def test_path_with_more_than_one_reading_is_refused(
     token = installed.issuer.token("cashier", installed.name)
     assert await status_of(installed.gateway_url, path, token) == 400
     assert not worker.requests
+
+
+async def test_a_plugin_out_of_api_calls_is_a_429(installed: Organization, worker: FakeWorker) -> None:
+    worker.answer = failure("plugin_rate_limited")
+    async with installed.client() as client:
+        response = await client.get(POINTS)
+    assert (response.status_code, response.json()["code"]) == (429, "rate_limited")
+    assert response.headers["retry-after"] == "1"
+
+
+async def test_what_is_left_of_the_api_calls_is_in_the_headers(installed: Organization, worker: FakeWorker) -> None:
+    worker.answer = reply(200, b"{}", ratelimit_limit="10", ratelimit_remaining="9", ratelimit_reset="1")
+    async with installed.client() as client:
+        response = await client.get(POINTS)
+    assert response.headers["ratelimit-remaining"] == "9"

@@ -14,6 +14,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from outlet._calls import RouteResult
 from outlet.local.network import free_port
 from proto import runtime_pb2 as pb
 from proto.runtime_pb2_grpc import PluginRuntimeStub
@@ -172,3 +173,17 @@ async def test_health_says_when_the_worker_serves_and_reflection_says_what(worke
     request = reflection_pb2.ServerReflectionRequest(list_services="")
     answers = [one async for one in stub.ServerReflectionInfo(iter([request]))]
     assert SERVICE in {service.name for service in answers[0].list_services_response.service}
+
+
+async def test_what_is_left_of_the_api_calls_comes_with_the_answer_and_cannot_be_forged(worker: Worker) -> None:
+    async def forge(_: Api, __: GuestCall) -> bytes | None:
+        return msgspec.msgpack.encode(RouteResult(200, [("RateLimit-Limit", "1"), ("etag", "x")], b""))
+
+    worker.script(forge)
+    reply = (await worker.call(worker.install())).reply
+    assert [(header.name, header.value) for header in reply.headers] == [
+        ("etag", "x"),
+        ("ratelimit-limit", "100"),
+        ("ratelimit-remaining", "99"),
+        ("ratelimit-reset", "1"),
+    ]
