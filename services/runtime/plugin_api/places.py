@@ -3,6 +3,7 @@
 from typing import Any
 
 from services.common.events import ORGANIZATION_WIDE
+from services.runtime.commerce.personal_data import hidden_from, redact
 from services.runtime.plugin_api.documents import decode_document
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.groups import Arguments, Group, method
@@ -40,6 +41,7 @@ class Places(Group):
         async with self.work.use(writes=False) as connection:
             text = await connection.fetchval(_STORE, self.installation.organization_id, store)
         known: dict[str, Any] = {} if text is None else decode_document(text)
+        redact("store", known, hidden_from(self.installation.grants))
         return {**known, "id": store}
 
     @method("places.organization", AskOrganization)

@@ -506,3 +506,56 @@ async def test_values_nested_without_end_are_refused(calls: Calls) -> None:
         values = {"a": values}
     with pytest.raises(ApiRefusal, match="nested"):
         await calls(shop(), ("models.create", {"model": "product", "values": values}))
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("2026-02-28T23:59:59.123456Z", datetime(2026, 2, 28, 23, 59, 59, 123456, UTC)),
+        ("2024-02-29t00:00:00z", datetime(2024, 2, 29, tzinfo=UTC)),
+        ("2026-12-31 22:00:00-02:00", datetime(2027, 1, 1, tzinfo=UTC)),
+        ("9999-12-31T00:00:00.123456789Z", datetime(9999, 12, 31, 0, 0, 0, 123457, UTC)),
+        ("2026-02-29T00:00:00Z", None),
+        ("1900-02-29T00:00:00Z", None),
+        ("2026-06-31T00:00:00Z", None),
+        ("2026-13-01T00:00:00Z", None),
+        ("2026-01-00T00:00:00Z", None),
+        ("0000-01-01T00:00:00Z", None),
+        ("2026-01-01T24:00:00Z", None),
+        ("2026-01-01T00:60:00Z", None),
+        ("2026-01-01T00:00:00", None),
+        ("2026-01-01T00:00:00+15:00", None),
+        (f"2026-01-01T00:00:00.{'1' * 200}Z", None),
+        ("now", None),
+        ("", None),
+        (7, None),
+        (None, None),
+        ({"a": 1}, None),
+    ],
+)
+async def test_moments_are_read_or_nothing_and_never_fail(runtime_pool: Pool, written: Any, read: datetime) -> None:
+    assert await runtime_pool.fetchval("SELECT outlet_moment($1::jsonb)", json.dumps(written)) == read
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("1.10", Decimal("1.10")),
+        ("-0", Decimal(0)),
+        ("+7", Decimal(7)),
+        (12, Decimal(12)),
+        (1.5, Decimal("1.5")),
+        ("1e5", None),
+        (".5", None),
+        ("1.", None),
+        ("1" * 101, None),
+        ("NaN", None),
+        ("", None),
+        (True, None),
+        ([1], None),
+    ],
+)
+async def test_numbers_are_read_or_nothing_and_never_fail(
+    runtime_pool: Pool, written: Any, read: Decimal | None
+) -> None:
+    assert await runtime_pool.fetchval("SELECT outlet_number($1::jsonb)", json.dumps(written)) == read

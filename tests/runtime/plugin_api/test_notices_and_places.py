@@ -86,6 +86,14 @@ async def test_a_store_is_described_as_it_was_last_published(calls: Calls, platf
     assert await refusal(calls, installation(store="s1"), ("places.store", {"store": "s2"})) == "wrong_store"
 
 
+async def test_what_a_store_says_of_people_needs_its_grant(calls: Calls, platform_pool: Pool) -> None:
+    data = json.dumps({"id": "s1", "manager": {"id": "e1", "name": "Ada"}})
+    await platform_pool.execute("INSERT INTO store VALUES ('acme', 's1', 's1', $1, now())", data)
+    assert await calls(installation(), ("places.store", {})) == {"id": "s1", "manager": {"id": "e1"}}
+    trusted = installation(grants=("employee:personal-data",))
+    assert (await calls(trusted, ("places.store", {})))["manager"]["name"] == "Ada"
+
+
 async def test_the_organization_is_its_own_with_the_stores_that_are_covered(calls: Calls, platform_pool: Pool) -> None:
     await fill(platform_pool)
     assert await calls(installation(), ("places.organization", {})) == {"id": "acme", "stores": ["s1", "s2"]}

@@ -34,19 +34,22 @@ RETURN CASE jsonb_typeof(value)
         CASE WHEN value #>> '{}' ~ '^[+-]?[0-9]{1,100}([.][0-9]{1,100})?$' THEN (value #>> '{}')::numeric END
 END
 """
-# An RFC 3339 time; NULL for everything else, also for what only looks like one (a 31st of June).
+# An RFC 3339 time; NULL for everything else, also for what only looks like one (a 31st of June). It checks all that the
+# cast would refuse, because catching its refusal would cost a subtransaction for every value.
 MOMENT = """
 CREATE FUNCTION outlet_moment(value jsonb) RETURNS timestamptz LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
     written text := CASE WHEN jsonb_typeof(value) = 'string' THEN value #>> '{}' END;
 BEGIN
-    IF written ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$'
-    THEN
-        BEGIN
-            RETURN written::timestamptz;
-        EXCEPTION WHEN data_exception THEN
-            RETURN NULL;
-        END;
+    IF written ~ (
+        '^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]'
+        '([.][0-9]{1,9})?([Zz]|[+-](0[0-9]|1[0-4]):[0-5][0-9])$'
+    ) AND left(written, 4) > '0000' AND (
+        substr(written, 9, 2) <= '28' OR substr(written, 9, 2)::int <= date_part(
+            'day', make_date(left(written, 4)::int, substr(written, 6, 2)::int, 1) + interval '1 month - 1 day'
+        )
+    ) THEN
+        RETURN written::timestamptz;
     END IF;
     RETURN NULL;
 END
