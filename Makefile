@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test bench check lock proto
+.PHONY: help install demo up test attacks bench check lock proto
 
 help: ## print the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ up: $(STAMP) ## the platform, staying up (gateway on OUTLET_PORT, default 8080)
 
 test: $(STAMP) ## the whole suite
 	@$(BIN)/python -m pytest
+
+attacks: $(STAMP) ## attack the sandbox with real plugins, bare and behind the walls; ONLY="re fork" picks by name
+	@$(BIN)/python -m tests.attacks $(ONLY)
 
 bench: $(STAMP) ## measure against peers; SMALL=1 is done in two minutes
 	@$(BIN)/python -m bench $(if $(SMALL),--small)

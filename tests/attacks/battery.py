@@ -19,6 +19,11 @@ class Outcome:
     pace: Pace
 
     @property
+    def proves_something(self) -> bool:
+        """Whether it succeeded in a bare process, as it should unless the system itself refuses it."""
+        return self.bare.through or self.attack.may_be_refused
+
+    @property
     def through(self) -> bool:
         """Whether the walls did not hold, which they did not either when the neighbour lost its pace."""
         return self.walled.through or not self.pace.kept

@@ -112,5 +112,6 @@ BOMBS = [
         "shared memory",
         "syscall('add_key', b'user', t['shared_name'].encode(), b'x', ctypes.c_size_t(1), -4)",
         on_grounds(lambda host: host.user_key() > 0),
+        may_be_refused=True,
     ),
 ]

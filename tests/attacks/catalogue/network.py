@@ -11,6 +11,7 @@ NETWORK = [
         "sockets",
         "socket.create_connection(('::1', t['tcp6']), 1).close()",
         reached("tcp6"),
+        may_be_refused=True,
     ),
     Attack(
         "connect by TCP through asyncio",
@@ -79,6 +80,6 @@ NETWORK = [
             return len(listening.recv(100))
         """,
         lambda seen: bool(seen.evidence),
-        needs_root=True,
+        may_be_refused=True,
     ),
 ]
