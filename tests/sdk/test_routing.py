@@ -4,13 +4,13 @@ import pytest
 
 from outlet import Plugin
 from outlet._guest.routing import MethodNotAllowed, RouteNotFound, Router
-from outlet._plugin import route_handlers
+from outlet._plugin import Handler, route_handlers
 
 
 async def handler() -> None: ...
 
 
-def router(*routes: tuple[str, str]) -> Router:
+def router(*routes: tuple[str, str]) -> Router[Handler]:
     plugin = Plugin()
     for method, path in routes:
         plugin.route(method, path)(handler)  # type: ignore[arg-type]
