@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from outlet.manifest import PluginCall, RouteDeclaration
+from outlet.manifest import VERBS, PluginCall, RouteDeclaration
 from services.common.directory import Directory, Installation
 from services.common.runtime_client import PluginFailed
 from services.runtime.invocation import Invocation
@@ -85,6 +85,22 @@ async def others(api, request):
     return {"answer": answer.json(), "ok": answer.ok, "store": await api.get_store(),
             "organization": await api.get_organization(), "faults": [fault.path for fault in faults]}
 
+@plugin.route("GET", "/models")
+async def models(api, request):
+    for number in range(3):
+        await api.models.Product.create({"id": f"p{number}", "price": Decimal(number) + Decimal("0.10"), "size": 1.5})
+    page = await api.models.Product.find({"price": {"gt": 1}}, sort=["-price"], limit=1)
+    rest = await api.models.Product.find({"price": {"gt": 1}}, sort=["-price"], limit=1, cursor=page.cursor)
+    changed = await api.models.Product.update("p0", {"price": Decimal("9.90")})
+    gone = await api.models.Product.delete("p1")
+    rows = await api.models.Product.aggregate(["storeId"], sum=["price"])
+    try:
+        await api.models.Customer.find()
+    except ApiError as error:
+        refused = error.code
+    return {"pages": [page, rest], "changed": changed, "gone": gone, "sum": str(rows[0]["sum_price"]),
+            "found": await api.models.Product.find_by_id("p1"), "refused": refused}
+
 @plugin.route("GET", "/who")
 async def who(api, request):
     return {"who": request.caller.subject, "role": request.caller.role, "query": request.query, "body": request.json()}
@@ -115,7 +131,11 @@ class Platform:
 
     def install(self, plugin_id: str, **declared: Any) -> Installation:
         found = installation(plugin_id, digest=self._digest, **declared)
-        grants = ("notify:send", *(f"call:{each.plugin_id}" for each in found.manifest.calls))
+        grants = (
+            "notify:send",
+            *(f"product:{verb}" for verb in VERBS),
+            *(f"call:{each.plugin_id}" for each in found.manifest.calls),
+        )
         found = msgspec.structs.replace(found, grants=grants)
         self.directory.put(found)
         return found
@@ -169,6 +189,18 @@ async def test_a_transaction_is_kept_or_undone_by_itself(platform: Platform, pla
     with pytest.raises(PluginFailed, match="still open"):
         await platform.get(found, "/leaves-open")
     assert await platform_pool.fetchval('SELECT count(*) FROM plugin_data."probe__ledger"') == 4
+
+
+async def test_the_stores_entities_are_queried_and_changed(platform: Platform) -> None:
+    products = [{"id": f"p{number}", "price": f"{number}.10", "size": "1.5"} for number in range(3)]
+    assert await platform.get(platform.install("probe"), "/models") == {
+        "pages": [[{**products[2], "storeId": "s1"}], [{**products[1], "storeId": "s1"}]],
+        "changed": {**products[0], "price": "9.90", "storeId": "s1"},
+        "gone": True,
+        "sum": "12.00",
+        "found": None,
+        "refused": "permission_denied",
+    }
 
 
 async def test_other_plugins_users_and_places(platform: Platform, runtime_pool: Pool) -> None:
