@@ -13,9 +13,9 @@ from aiokafka.errors import KafkaTimeoutError
 from services.common.kafka import open_producer
 from services.common.outbox import INSERT, OutboxRelay
 from services.common.topics import INSTALLATIONS
-from tests.runtime.conftest import runtime_dsn, runtime_pool
+from tests.runtime.conftest import runtime_dsn, runtime_pool, runtime_template
 
-__all__ = ["runtime_dsn", "runtime_pool"]
+__all__ = ["runtime_dsn", "runtime_pool", "runtime_template"]
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
