@@ -31,7 +31,7 @@ def manifest(plugin_id: str, version: str = "1.0.0", **members: Any) -> Manifest
         "tags": ["test"],
         "permissions": [
             {"name": "sale:read", "purpose": "to count them"},
-            {"name": "customers:read", "purpose": "to know them"},
+            {"name": "customer:read", "purpose": "to know them"},
         ],
         "settingsSchema": SETTINGS,
         "lifecycle": ["onInstall"],

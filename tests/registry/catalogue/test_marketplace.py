@@ -40,7 +40,7 @@ async def test_a_published_version_is_listed_with_what_it_declares(publisher: Cl
         ],
         "permissions": [
             {"name": "sale:read", "purpose": "to count them"},
-            {"name": "customers:read", "purpose": "to know them"},
+            {"name": "customer:read", "purpose": "to know them"},
         ],
     }
     assert entry["settingsSchema"]["properties"]["rate"]["default"] == 1

@@ -26,7 +26,7 @@ async def test_an_installed_plugin_shows_everything_about_itself(
         "organizationId": owner.organization,
         "storeId": None,
         "config": {"rate": 2},
-        "grants": ["sale:read", "customers:read"],
+        "grants": ["sale:read", "customer:read"],
         "category": "loyalty",
         "tags": ["test"],
         "icon": None,
@@ -59,12 +59,12 @@ async def test_an_installed_plugin_shows_everything_about_itself(
 async def test_the_worker_is_told_the_installation_as_it_is_being_installed(
     owner: Client, plugin_id: str, worker: FakeWorker
 ) -> None:
-    document = await owner.install(plugin_id, storeId="s1", config={"label": "x"}, grants=["customers:read"])
+    document = await owner.install(plugin_id, storeId="s1", config={"label": "x"}, grants=["customer:read"])
     ((hook, told),) = worker.calls
     assert hook == "ON_INSTALL"
     assert (told.id, told.status, told.store_id) == (document["id"], "installing", "s1")
     assert told.config == {"rate": 1, "label": "x"}
-    assert told.grants == ("customers:read",)
+    assert told.grants == ("customer:read",)
     assert told.manifest.plugin_id == plugin_id
     assert told.revision < document["revision"]
 
