@@ -8,6 +8,9 @@ from services.runtime.sandbox import Zygote
 from tests.attacks import bare, plugins, processes, walled
 from tests.attacks.attack import Attack, Pace, Trial
 
+TIMES = 3
+"""The neighbour has to lose its pace so often in a row: the machine may have had other work."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -35,7 +38,8 @@ async def run(attack: Attack, zygote: Zygote) -> Outcome:
         folder = Path(name)
         package = plugins.build(attack, folder)
         naked = await bare.run(attack, package, folder)
-        behind, pace = await walled.run(attack, package, folder, zygote)
-        if not (behind.through or pace.kept):  # the machine may have had other work: it has to happen twice
+        for _ in range(TIMES):
             behind, pace = await walled.run(attack, package, folder, zygote)
+            if behind.through or pace.kept:
+                break
         return Outcome(attack, naked, behind, pace)

@@ -60,16 +60,22 @@ def lives(pid: int) -> bool:
 
 def descendants(root: int) -> list[Process]:
     """Everything below ``root``, itself not included, zombies not included."""
-    below: dict[int, list[Process]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and (process := look(int(entry.name))) is not None:
-            below.setdefault(process.parent, []).append(process)
     found: list[Process] = []
     waiting = [root]
     while waiting:
-        children = below.get(waiting.pop(), [])
+        children = [child for child in map(look, _children(waiting.pop())) if child is not None]
         found += [child for child in children if child.state not in "ZX"]
         waiting += [child.pid for child in children]
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    """The kernel's own list (proc(5)), because to look through all of /proc would keep the neighbour waiting."""
+    found: list[int] = []
+    with suppress(*GONE):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(*GONE):
+                found += map(int, (thread / "children").read_text().split())
     return found
 
 
@@ -77,6 +83,8 @@ class Newcomers:
     """Finds the processes that come to be below this one, from now on; ``besides`` those that are there already."""
 
     def __init__(self, besides: int = 0) -> None:
+        if not Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").exists():
+            raise OSError("this kernel does not list the children of a process (CONFIG_PROC_CHILDREN)")
         self._known = {process.pid for process in descendants(os.getpid())} - {besides}
 
     def find(self) -> list[Process]:
