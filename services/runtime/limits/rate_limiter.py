@@ -20,9 +20,8 @@ from services.runtime.plugin_api.errors import ApiRefusal
 log = structlog.get_logger(__name__)
 
 ANSWER_SECONDS = 0.25
-"""Redis has so long to answer before it counts as away."""
 AWAY_SECONDS = 1.0
-"""For so long it is not asked again then."""
+"""For so long Redis is not asked again once it was away."""
 LEASE_SHARE = 50
 """A worker takes this part of a bucket at a time."""
 MOST_ACCOUNTS = 20_000
@@ -69,12 +68,23 @@ class Allowance:
 
 
 class RateLimiter:
-    """Counts the API calls of installations. ``shared`` is false while Redis is away."""
+    """Counts the API calls of installations. ``shared`` is false while Redis is away.
 
-    def __init__(self, redis: Redis, rate: Rate, clock: Callable[[], float] = time.monotonic) -> None:
+    Redis has ``answer_within`` seconds to answer before it counts as away.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        rate: Rate,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        answer_within: float = ANSWER_SECONDS,
+    ) -> None:
         self._take_script = redis.register_script(_TAKE)
         self._rate = rate
         self._clock = clock
+        self._answer_within = answer_within
         self._lease = max(1, rate.capacity // LEASE_SHARE)
         self._accounts: dict[str, _Account] = {}
         self._ask_again_at = float("-inf")
@@ -118,7 +128,7 @@ class RateLimiter:
         now = self._clock()
         if now >= self._ask_again_at:
             try:
-                async with asyncio.timeout(ANSWER_SECONDS):
+                async with asyncio.timeout(self._answer_within):
                     taken, left = await self._take_script(
                         keys=[f"outlet:rate:{installation_id}"],
                         args=[self._rate.capacity, self._rate.per_second, self._lease],

@@ -6,6 +6,7 @@ from typing import TypeAlias
 import asyncpg
 import pytest
 
+from services.common.database import DATABASE_ERRORS
 from services.runtime.delivery.unit_of_work import (
     MAX_SAVEPOINTS,
     AlreadyDone,
@@ -138,7 +139,7 @@ async def test_a_lost_connection_dooms_everything_also_inside(runtime_pool: Pool
         async with work.use(writes=True) as connection:
             pid = connection.get_server_pid()
         await runtime_pool.execute("SELECT pg_terminate_backend($1)", pid)
-        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        with pytest.raises(DATABASE_ERRORS):
             await emit(work, "lost")
         with pytest.raises(TransactionDoomed):
             await work.end(keep=False)

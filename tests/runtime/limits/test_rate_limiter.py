@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,8 +14,6 @@ from outlet.local.valkey import Valkey
 from services.runtime.limits.rate_limiter import RateLimiter
 from services.runtime.limits.token_bucket import Rate, TokenBucket
 from services.runtime.plugin_api.errors import ApiRefusal
-
-Connect = Callable[[], Redis]
 
 
 @pytest.fixture
@@ -29,6 +27,11 @@ def found() -> str:
     return uuid.uuid4().hex
 
 
+def limiter_of(redis: Redis, rate: Rate) -> RateLimiter:
+    """One for whom Redis is never too slow."""
+    return RateLimiter(redis, rate, answer_within=10)
+
+
 async def spend(limiter: RateLimiter, found: str, calls: int) -> int:
     """How many of so many calls are let through."""
     through = 0
@@ -40,7 +43,7 @@ async def spend(limiter: RateLimiter, found: str, calls: int) -> int:
 
 
 async def test_a_burst_is_let_through_and_then_refused(redis: Redis, found: str) -> None:
-    limiter = RateLimiter(redis, Rate(capacity=120, per_minute=1))
+    limiter = limiter_of(redis, Rate(capacity=120, per_minute=1))
     assert await spend(limiter, found, 200) == 120
     with pytest.raises(ApiRefusal) as refused:
         await limiter.take(found)
@@ -50,26 +53,26 @@ async def test_a_burst_is_let_through_and_then_refused(redis: Redis, found: str)
 
 
 async def test_workers_share_one_bucket_and_installations_do_not(redis: Redis, found: str) -> None:
-    workers = [RateLimiter(redis, Rate(capacity=100, per_minute=1)) for _ in range(4)]
+    workers = [limiter_of(redis, Rate(capacity=100, per_minute=1)) for _ in range(4)]
     through = await asyncio.gather(*(spend(worker, found, 50) for worker in workers))
     assert sum(through) == 100
     assert await spend(workers[0], uuid.uuid4().hex, 10) == 10
 
 
 async def test_calls_at_once_are_counted_one_by_one(redis: Redis, found: str) -> None:
-    limiter = RateLimiter(redis, Rate(capacity=50, per_minute=1))
+    limiter = limiter_of(redis, Rate(capacity=50, per_minute=1))
     assert sum(await asyncio.gather(*(spend(limiter, found, 1) for _ in range(90)))) == 50
 
 
 async def test_tokens_come_back(redis: Redis, found: str) -> None:
-    limiter = RateLimiter(redis, Rate(capacity=10, per_minute=60_000))
+    limiter = limiter_of(redis, Rate(capacity=10, per_minute=60_000))
     assert await spend(limiter, found, 10) == 10
     await asyncio.sleep(0.02)
     assert await spend(limiter, found, 5) == 5
 
 
 async def test_most_calls_cost_no_round_trip(redis: Redis, found: str) -> None:
-    limiter = RateLimiter(redis, Rate(capacity=10_000, per_minute=1))
+    limiter = limiter_of(redis, Rate(capacity=10_000, per_minute=1))
     before = (await redis.info("commandstats")).get("cmdstat_evalsha", {"calls": 0})["calls"]
     assert await spend(limiter, found, 1_000) == 1_000
     after = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
@@ -77,7 +80,7 @@ async def test_most_calls_cost_no_round_trip(redis: Redis, found: str) -> None:
 
 
 async def test_what_is_left_is_known(redis: Redis, found: str) -> None:
-    limiter = RateLimiter(redis, Rate(capacity=100, per_minute=60))
+    limiter = limiter_of(redis, Rate(capacity=100, per_minute=60))
     assert limiter.allowance(found).remaining == 100
     await spend(limiter, found, 30)
     left = limiter.allowance(found)
@@ -90,7 +93,7 @@ async def test_while_redis_is_away_a_worker_counts_for_itself_and_says_so(tmp_pa
     await server.start()
     now = 0.0
     async with Redis.from_url(server.url) as redis:
-        limiter = RateLimiter(redis, Rate(capacity=100, per_minute=60), lambda: now)
+        limiter = RateLimiter(redis, Rate(capacity=100, per_minute=60), clock=lambda: now)
         assert await spend(limiter, found, 10) == 10
         await server.stop()
         with structlog.testing.capture_logs() as logs:
