@@ -32,13 +32,13 @@ class Outcome:
         return self.walled.through or not self.pace.kept
 
 
-async def run(attack: Attack, zygote: Zygote) -> Outcome:
-    """Run one attack twice."""
+async def run(attack: Attack, zygote: Zygote, times: int = TIMES) -> Outcome:
+    """Run one attack bare, and behind the walls until the neighbour keeps its pace, at most so many ``times``."""
     with tempfile.TemporaryDirectory(prefix="outlet-attack-") as name, processes.adopting_orphans():
         folder = Path(name)
         package = plugins.build(attack, folder)
         naked = await bare.run(attack, package, folder)
-        for _ in range(TIMES):
+        for _ in range(times):
             behind, pace = await walled.run(attack, package, folder, zygote)
             if behind.through or pace.kept:
                 break

@@ -1,5 +1,9 @@
-"""Every attack once: it succeeds in a bare process, and behind the walls it fails and its neighbour keeps its pace."""
+"""Every attack once: it succeeds in a bare process, and behind the walls it fails and its neighbour is served.
 
+How fast the neighbour is served meanwhile is a figure, not a test: `make attacks` prints it and judges by it.
+"""
+
+import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -8,23 +12,24 @@ from services.runtime.sandbox import Zygote, detect_tier
 from tests.attacks import battery, walled
 from tests.attacks.attack import Attack
 from tests.attacks.catalogue.every import ATTACKS, possible
+from tests.support.real import without
 
 
 @pytest.fixture(scope="module")
 async def zygote() -> AsyncIterator[Zygote]:
     async with walled.zygote() as running:
         if await detect_tier(running) > "B":
-            pytest.skip("the system offers no walls to attack")
+            without("the system offers no walls to attack", os.environ)
         yield running
 
 
 @pytest.mark.parametrize("attack", [pytest.param(attack, id=attack.name) for attack in possible()])
 async def test_an_attack_succeeds_in_a_bare_process_and_fails_behind_the_walls(attack: Attack, zygote: Zygote) -> None:
-    outcome = await battery.run(attack, zygote)
+    outcome = await battery.run(attack, zygote, times=1)
     assert outcome.proves_something, "an attack that does not succeed in a bare process proves nothing"
     assert not outcome.walled.through, outcome.walled.ending
-    assert outcome.pace.kept, outcome.pace
     if not outcome.bare.through:
+        # It cannot be shown to need the walls here: this user or kernel refuses it to everybody.
         pytest.skip("the system itself refuses it, walls or not")
 
 
