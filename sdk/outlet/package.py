@@ -28,6 +28,7 @@ MANIFEST = "manifest.json"
 SOURCE_PATH = re.compile(r"([A-Za-z_][A-Za-z0-9_]*/)+[A-Za-z_][A-Za-z0-9_]*\.py")
 
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can hold
+# All that zipfile raises for hostile bytes; NotImplementedError is its word for a compression it does not know.
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OverflowError, ValueError)
 
 

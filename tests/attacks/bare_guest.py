@@ -28,10 +28,10 @@ class NoHost:
     """There is no Plugin API in a bare process."""
 
     async def call(self, method: str, arguments: dict[str, Any]) -> Any:
-        raise NotImplementedError(method)
+        raise RuntimeError(f"a bare process has no Plugin API to answer {method}")
 
     def notify(self, method: str, arguments: dict[str, Any]) -> None:
-        raise NotImplementedError(method)
+        raise RuntimeError(f"a bare process has no Plugin API to answer {method}")
 
 
 async def answer(attack: Handler, nothing: Handler, body: bytes) -> bytes:
