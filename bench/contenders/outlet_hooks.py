@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer
 
 from bench.contenders.report import Stopwatch
 from bench.parts import built_plugin, installed, open_pool
@@ -20,6 +20,8 @@ from services.common.directory import Directory, Installation
 from services.runtime.collector import collect_rarely
 from services.runtime.delivery.consumer import EventConsumer
 from services.runtime.delivery.dispatch import Dispatcher
+from services.runtime.delivery.hooks import Hooks
+from services.runtime.delivery.lanes import HookRun
 from services.runtime.invoker import Invoker
 from services.runtime.sandbox import Zygote
 
@@ -38,16 +40,16 @@ class EmptyInbox:
         return []
 
 
-class TimedConsumer(EventConsumer):
-    """Stops the watch with the last record."""
+class TimedHooks(Hooks):
+    """Stops the watch with the last event."""
 
     def __init__(self, stopwatch: Stopwatch, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._stopwatch = stopwatch
         self.through = asyncio.Event()
 
-    def _finish(self, record: "ConsumerRecord[bytes, bytes]") -> None:
-        super()._finish(record)
+    def ended(self, run: HookRun, outcome: Exception | None, seconds: float) -> None:
+        super().ended(run, outcome, seconds)
         if self._stopwatch.event():
             self.through.set()
 
@@ -61,7 +63,8 @@ async def run(bootstrap: str, count: int, dsn: str | None) -> None:
     async with Zygote() as zygote, open_pool(zygote, plugin) as pool, _database(dsn) as database:
         resources: Any = None  # for API calls, of which a no-op hook makes none
         invoker = Invoker(database, pool, resources, nothing)
-        dispatcher = Dispatcher(directory, database, invoker, nothing, nothing, 5.0)
+        hooks = TimedHooks(stopwatch, directory, pool, invoker, nothing, nothing, deadline=5.0)
+        dispatcher = Dispatcher(directory, database, hooks)
         consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap,
             group_id=f"bench-{uuid.uuid4().hex}",
@@ -69,12 +72,12 @@ async def run(bootstrap: str, count: int, dsn: str | None) -> None:
             auto_offset_reset="earliest",
         )
         await consumer.start()
-        events = TimedConsumer(
-            stopwatch, consumer, database, dispatcher, nothing, records_in_flight=2_000, drain_seconds=10.0
+        events = EventConsumer(
+            consumer, database, dispatcher, hooks, nothing, records_in_flight=2_000, drain_seconds=10.0
         )
         collect_rarely()
         consuming = asyncio.create_task(events.run())
-        through = asyncio.create_task(events.through.wait())
+        through = asyncio.create_task(hooks.through.wait())
         await asyncio.wait([consuming, through], return_when="FIRST_COMPLETED")
         if not through.done():
             await consuming  # raises what ended it

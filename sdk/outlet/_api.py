@@ -49,7 +49,7 @@ class Api:
         self.organization = organization
         self.store = store
         self._transport = transport
-        self._config: dict[str, Any] = {**(config or {}), **{name: Secret(name) for name in secrets}}
+        self._config: Mapping[str, Any] = with_secrets(config or {}, secrets) if secrets else config or {}
 
     def get_config(self, key: str, default: Any = None) -> Any:
         """The value of a setting as it was when this call began; a number with a fraction is a Decimal.
@@ -70,7 +70,7 @@ class Api:
     async def set_config(self, key: str, value: Any) -> None:
         """Change a setting. In lifecycle hooks only."""
         await self._transport.call("config.set", {"key": key, "value": value})
-        self._config[key] = value
+        self._config = {**self._config, key: value}
 
     async def fetch(
         self,
@@ -251,3 +251,8 @@ class Api:
     def table(self, name: str) -> Table:
         """A table that exists already."""
         return Table(name, self._transport.call)
+
+
+def with_secrets(config: Mapping[str, Any], secrets: Sequence[str]) -> dict[str, Any]:
+    """``config`` with what stands for the settings named in ``secrets``."""
+    return {**config, **{name: Secret(name) for name in secrets}}

@@ -1,12 +1,12 @@
 """The event a hook is called with."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened in a store (a CloudEvent).
 
     ``data`` is the entity: JSON, in which a number with a fraction is a Decimal. ``id`` is unique within ``source``.

@@ -10,7 +10,9 @@ from typing import Annotated, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-PROTOCOL = 2
+from outlet._calls import HookCall
+
+PROTOCOL = 3
 MAX_FRAME = 256 * 1024
 MAX_PAYLOAD = MAX_FRAME - 24 * 1024
 """The largest payload within one frame; the rest is for the envelope."""
@@ -138,6 +140,18 @@ class Part(_Item, frozen=True, tag=6):
     data: Annotated[bytes, _SOME]
 
 
+class Events(_Item, frozen=True, tag=7):
+    """Events for the hooks of one installation; the n-th of them, from 0, is the call ``first + n``.
+
+    Hooks are begun in the order in which their events came, over all such frames, ``at_once`` of them at a time.
+    """
+
+    first: int
+    scope: int
+    at_once: int
+    events: Annotated[list[HookCall], _SOME]
+
+
 class Ready(_Item, frozen=True, tag=11):
     """The package is loaded; calls may come."""
 
@@ -155,6 +169,13 @@ class Results(_Item, frozen=True, tag=13):
     """Ends of calls, in any order. ``worn``: half of the guest's CPU time is used up, another should take over."""
 
     results: Annotated[list[Result], _SOME]
+    worn: bool = False
+
+
+class Done(_Item, frozen=True, tag=17):
+    """Hooks (of :class:`Events`) that ended well, in the order in which they ended. ``worn`` as in Results."""
+
+    ids: Annotated[list[int], _SOME]
     worn: bool = False
 
 
@@ -181,8 +202,8 @@ class Confined(_Item, frozen=True, tag=16):
     tier: Tier
 
 
-HostFrame: TypeAlias = Load | Chunk | Scope | Invoke | Reply | Part
-GuestFrame: TypeAlias = Confined | Ready | LoadFailed | Results | Calls | Part | Exited
+HostFrame: TypeAlias = Load | Chunk | Scope | Invoke | Events | Reply | Part
+GuestFrame: TypeAlias = Confined | Ready | LoadFailed | Results | Done | Calls | Part | Exited
 
 Frame = TypeVar("Frame")
 Item = TypeVar("Item")

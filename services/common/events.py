@@ -6,9 +6,12 @@ the record's value is the entity as JSON. A reader routes on headers and parses 
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from functools import lru_cache
+
+from outlet._calls import HookCall
 
 SPEC_VERSION = "1.0"
+_SPEC_VERSION = SPEC_VERSION.encode()
 CONTENT_TYPE = "application/json"
 ORGANIZATION_WIDE = "*"
 """The store of an event that is not about one store. Heard by installations of the whole organization."""
@@ -23,17 +26,11 @@ class MalformedEvent(ValueError):
     """A record that is no CloudEvent of ours; the message names the header at fault."""
 
 
-@dataclass(frozen=True, slots=True)
-class DomainEvent:
-    """One event of one store. ``time`` is RFC 3339; ``data`` is the entity as JSON bytes, not parsed."""
+class DomainEvent(HookCall, frozen=True):
+    """One event of one store. ``time`` is RFC 3339; ``data`` is the entity as JSON bytes, not parsed.
 
-    id: str
-    type: str
-    source: str
-    time: str
-    organization: str
-    store: str
-    data: bytes
+    It goes to a plugin's process as it is, and so has the members of what goes there.
+    """
 
     def headers(self) -> list[tuple[str, bytes]]:
         """The record headers of this event."""
@@ -55,29 +52,27 @@ class DomainEvent:
 
 def read_event(headers: Iterable[tuple[str, bytes]], value: bytes | None) -> DomainEvent:
     """The event in a record. Raises :class:`MalformedEvent`."""
-    found: dict[str, str] = {}
-    for name, content in headers:
-        if name.startswith("ce_") and content is not None:
-            found[name] = _attribute(name, content)
-    if found.get("ce_specversion") != SPEC_VERSION:
+    found = dict(headers)
+    if found.get("ce_specversion") != _SPEC_VERSION:
         raise MalformedEvent(f"header ce_specversion must be {SPEC_VERSION}, not {found.get('ce_specversion')!r}")
     if value is None:
         raise MalformedEvent("the record has no value")
     try:
+        # What differs from event to event is read each time; of the rest there are few, and they are remembered.
         event = DomainEvent(
-            found["ce_id"],
-            found["ce_type"],
-            found["ce_source"],
-            found["ce_time"],
-            found["ce_organization"],
-            found["ce_store"],
+            _attribute("ce_id", found["ce_id"]),
+            _known_attribute("ce_type", found["ce_type"]),
+            _known_attribute("ce_source", found["ce_source"]),
+            _attribute("ce_time", found["ce_time"]),
+            _known_attribute("ce_organization", found["ce_organization"]),
+            _known_attribute("ce_store", found["ce_store"]),
             value,
         )
     except KeyError as error:
         raise MalformedEvent(f"header {error.args[0]} is missing") from None
-    for name in ("id", "type", "source", "organization", "store"):
-        if not getattr(event, name):
-            raise MalformedEvent(f"header ce_{name} is empty")
+    if not (event.id and event.type and event.source and event.organization and event.store):
+        empty = next(name for name in ("id", "type", "source", "organization", "store") if not getattr(event, name))
+        raise MalformedEvent(f"header ce_{empty} is empty")
     return event
 
 
@@ -86,13 +81,18 @@ def holds_nul(data: bytes) -> bool:
     return b"\\u0000" in data and _NUL.search(data) is not None
 
 
-def _attribute(name: str, content: bytes) -> str:
+def _attribute(name: str, content: bytes | None) -> str:
+    if content is None:
+        raise MalformedEvent(f"header {name} is missing")
     if len(content) > TEXT_LIMIT:
         raise MalformedEvent(f"header {name} has {len(content)} bytes, more than {TEXT_LIMIT}")
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
         raise MalformedEvent(f"header {name} is not UTF-8: {error}") from error
-    if _CONTROL.search(text):
+    if not text.isprintable() and _CONTROL.search(text):
         raise MalformedEvent(f"header {name} has control characters")
     return text
+
+
+_known_attribute = lru_cache(maxsize=4_096)(_attribute)

@@ -1,6 +1,7 @@
 """The topic catalogue: every Kafka topic of the platform, in one place."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 PREFIX = "outlet."
@@ -45,6 +46,7 @@ def topic_of(event_type: str) -> str:
     return OTHER_EVENTS.name if entity is None else EVENTS[entity].name
 
 
+@lru_cache(maxsize=1_024)
 def entity_of(event_type: str) -> str | None:
     """``sale`` for ``sale.created``; None for a type whose payload the platform does not know."""
     entity, _, verb = event_type.partition(".")

@@ -25,6 +25,7 @@ from services.runtime.collector import collect_rarely
 from services.runtime.delivery.consumer import GROUP, EventConsumer
 from services.runtime.delivery.dead_letters import DeadLetters
 from services.runtime.delivery.dispatch import Dispatcher
+from services.runtime.delivery.hooks import Hooks
 from services.runtime.invoker import Invoker
 from services.runtime.isolation import require_protection
 from services.runtime.limits.rate_limiter import RateLimiter
@@ -114,7 +115,8 @@ async def run(settings: RuntimeSettings) -> None:
         )
         invoker = Invoker(database, sandbox, resources, reporter)
         dead_letters = DeadLetters(producer)
-        dispatcher = Dispatcher(directory, database, invoker, reporter, dead_letters, settings.hook_deadline, webhooks)
+        hooks = Hooks(directory, sandbox, invoker, reporter, dead_letters, deadline=settings.hook_deadline)
+        dispatcher = Dispatcher(directory, database, hooks, webhooks)
         sender = WebhookSender(directory, database, outbound)
         scheduler = Scheduler(directory, database)
         runner = BackgroundRunner(directory, database, invoker, reporter, dead_letters, deadline=settings.job_deadline)
@@ -123,6 +125,7 @@ async def run(settings: RuntimeSettings) -> None:
             consumer,
             database,
             dispatcher,
+            hooks,
             dead_letters,
             records_in_flight=settings.records_in_flight,
             drain_seconds=settings.drain_seconds,

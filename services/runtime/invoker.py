@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +20,6 @@ from services.runtime.invocation import Invocation
 from services.runtime.isolation import ENTER
 from services.runtime.limits.rate_limiter import Allowance
 from services.runtime.outbound.webhooks import repository as webhooks
-from services.runtime.packages import PackageUnavailable
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.groups import Context, Resources
 from services.runtime.plugin_api.session import PluginApiSession
@@ -40,8 +40,8 @@ FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 
 
-class _PlatformFailed(Exception):
-    """Not the plugin's fault; the cause says what was."""
+class PlatformFailed(Exception):
+    """Not the plugin's fault; the cause says what was. Trying again may help."""
 
 
 class Invoker:
@@ -59,14 +59,14 @@ class Invoker:
         self._resources = resources
         self._reporter = reporter
 
-    async def run(self, invocation: Invocation) -> bytes:
+    async def run(self, invocation: Invocation, *, alone: bool = False) -> bytes:
         """Run until committed, or until the plugin itself has failed (PluginFailed; everything rolled back).
 
         Returns the route's result, the configuration as JSON that a lifecycle hook changed, or nothing. A failure of
         the platform (the database is away, a neighbour took the sandbox down) is tried again for as long as the
-        caller waits. An invocation that was committed before answers what it answered then.
+        caller waits. An invocation that was committed before answers what it answered then. ``alone``: the first
+        attempt has the guest for itself already.
         """
-        alone = False
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
@@ -76,7 +76,7 @@ class Invoker:
             except PluginInterrupted:
                 alone = True
                 continue
-            except _PlatformFailed as error:
+            except PlatformFailed as error:
                 log.warning("invocation will be tried again", target=invocation.target, error=repr(error.__cause__))
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311  spreads load, guards nothing
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
@@ -100,52 +100,86 @@ class Invoker:
             await connection.execute(ENTER, *invocation.scope.row())
             await _forget(connection, invocation.installation)
 
+    def open(self, invocation: Invocation) -> "Attempt":
+        """An attempt whose API calls can be answered, and which :meth:`Attempt.conclude` brings to its end."""
+        return Attempt(invocation, self._database, self._resources, self._reporter, self.call)
+
     async def _attempt(self, invocation: Invocation, *, alone: bool) -> bytes:
-        work = UnitOfWork(self._database, invocation.key, invocation.scope)
-        session = PluginApiSession(Context(invocation, work, self._resources, self.call))
-        limited: list[ApiRefusal] = []
-
-        async def answer(method: str, arguments: dict[str, Any]) -> Any:
-            self._reporter.api_called(invocation.installation)
-            try:
-                await self._resources.rates.take(invocation.installation.id)
-            except ApiRefusal as refusal:
-                limited.append(refusal)
-                raise
-            return await _answer(session, method, arguments)
-
-        try:
-            result = await self._sandbox.invoke(
-                _guest_key(invocation),
-                _guest_call(invocation),
-                answer,
+        attempt = self.open(invocation)
+        return await attempt.conclude(
+            self._sandbox.invoke(
+                guest_key(invocation.installation),
+                guest_call(invocation),
+                attempt.answer,
                 deadline=invocation.time_limit,
                 alone=alone,
                 wanted=invocation.installation.manifest.limits,
             )
-            if invocation.kind == "route" and read_route_result(result).undo and _stands(work):
+        )
+
+
+class Attempt:
+    """One attempt of one invocation: what it does through the Plugin API, and its transaction."""
+
+    def __init__(
+        self,
+        invocation: Invocation,
+        database: "asyncpg.Pool[asyncpg.Record]",
+        resources: Resources,
+        reporter: Reporter,
+        call: Callable[[Invocation], Awaitable[bytes]],
+    ) -> None:
+        self._invocation = invocation
+        self._rates = resources.rates
+        self._reporter = reporter
+        self._work = UnitOfWork(database, invocation.key, invocation.scope)
+        self._session = PluginApiSession(Context(invocation, self._work, resources, call))
+        self._limited: list[ApiRefusal] = []
+
+    async def answer(self, method: str, arguments: dict[str, Any]) -> Any:
+        """Answer one API call. Raises ApiRefusal, or what the platform failed with."""
+        self._reporter.api_called(self._invocation.installation)
+        try:
+            await self._rates.take(self._invocation.installation.id)
+        except ApiRefusal as refusal:
+            self._limited.append(refusal)
+            raise
+        return await _answer(self._session, method, arguments)
+
+    async def conclude(self, outcome: Awaitable[bytes]) -> bytes:
+        """Await what the plugin answers, and keep what it did, or nothing of it.
+
+        Raises PluginFailed, AlreadyDone, PluginInterrupted, PlatformFailed, or a defect of the host.
+        """
+        work = self._work
+        try:
+            result = await outcome
+            if self._invocation.kind == "route" and read_route_result(result).undo and _stands(work):
                 return result
             work.settle()
-            if invocation.kind == "lifecycle":
-                result = session.changed_config or b""
-            if invocation.target == LifecycleHook.ON_ACTIVATE.value and invocation.installation.manifest.schedules:
-                async with work.use(writes=True) as connection:
-                    await clocks.restart(connection, invocation.installation, datetime.now(UTC))
-            if invocation.target == LifecycleHook.ON_UNINSTALL.value:
-                async with work.use(writes=True) as connection:
-                    await _forget(connection, invocation.installation)
-            await work.commit(result if invocation.kind in ("route", "lifecycle") else None)
+            result = await self._keep(result)
         except (PluginFailed, TransactionDoomed) as error:
-            raise _verdict(error, work, limited) from (work.failure or error)
-        except PackageUnavailable as error:
-            raise _PlatformFailed from error
+            raise _verdict(error, work, self._limited) from (work.failure or error)
         except DATABASE_ERRORS as error:
             if is_transient(error):
-                raise _PlatformFailed from error
+                raise PlatformFailed from error
             raise
         finally:
             await work.rollback()
-        session.committed()
+        self._session.committed()
+        return result
+
+    async def _keep(self, result: bytes) -> bytes:
+        invocation, work = self._invocation, self._work
+        if invocation.kind == "lifecycle":
+            result = self._session.changed_config or b""
+        if invocation.target == LifecycleHook.ON_ACTIVATE.value and invocation.installation.manifest.schedules:
+            async with work.use(writes=True) as connection:
+                await clocks.restart(connection, invocation.installation, datetime.now(UTC))
+        if invocation.target == LifecycleHook.ON_UNINSTALL.value:
+            async with work.use(writes=True) as connection:
+                await _forget(connection, invocation.installation)
+        await work.commit(result if invocation.kind in ("route", "lifecycle") else None)
         return result
 
 
@@ -168,7 +202,7 @@ def _verdict(error: PluginFailed | TransactionDoomed, work: UnitOfWork, limited:
     if isinstance(work.failure, AlreadyDone):
         return work.failure
     if is_transient(work.failure):
-        return _PlatformFailed()
+        return PlatformFailed()
     if isinstance(error, PluginFailed):
         too_many = limited and error.code == "plugin_raised"
         return PluginFailed("plugin_rate_limited", limited[-1].message, error.stack) if too_many else error
@@ -189,13 +223,18 @@ async def _answer(session: PluginApiSession, method: str, arguments: dict[str, A
         raise ApiRefusal("database_failed", "the database could not do this") from error
 
 
-def _guest_key(invocation: Invocation) -> GuestKey:
-    installation = invocation.installation
+def guest_key(installation: Installation) -> GuestKey:
+    """Which guest runs an installation's code."""
     return GuestKey(installation.organization_id, installation.plugin_id, installation.digest)
 
 
-def _guest_call(invocation: Invocation) -> GuestCall:
-    installation = invocation.installation
+def guest_call(invocation: Invocation) -> GuestCall:
+    """What a guest is sent for an invocation."""
+    return GuestCall(invocation.kind, invocation.target, scope_data(invocation.installation), invocation.payload)
+
+
+def scope_data(installation: Installation) -> ScopeData:
+    """What a guest may know of an installation."""
     secrets = frozenset(installation.manifest.secret_settings())
     facts = {
         "organization": installation.organization_id,
@@ -203,5 +242,4 @@ def _guest_call(invocation: Invocation) -> GuestCall:
         "config": {name: value for name, value in installation.config.items() if name not in secrets},
         "secrets": sorted(secrets & installation.config.keys()),
     }
-    scope = ScopeData(installation.id, installation.revision, msgspec.msgpack.encode(facts))
-    return GuestCall(invocation.kind, invocation.target, scope, invocation.payload)
+    return ScopeData(installation.id, installation.revision, msgspec.msgpack.encode(facts))

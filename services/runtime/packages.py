@@ -9,7 +9,7 @@ KEPT = 64
 TIMEOUT_SECONDS = 10.0
 
 
-class PackageUnavailable(Exception):
+class PackageUnavailable(OSError):
     """The registry could not hand over a package now. Says nothing of the plugin."""
 
 

@@ -8,13 +8,15 @@ import time
 import msgspec
 
 from outlet import _json
-from outlet._api import Api
-from outlet._calls import Facts
+from outlet._api import Api, with_secrets
+from outlet._calls import Facts, HookCall
 from outlet._frames import (
     ApiCall,
     ApiReply,
     Call,
     Calls,
+    Done,
+    Events,
     FrameError,
     FrameReader,
     HostFrame,
@@ -28,6 +30,7 @@ from outlet._frames import (
     pack_batch,
     pack_parts,
 )
+from outlet._guest.hooks import HookQueue
 from outlet._guest.limits import OUT_OF_MEMORY, CallTimer
 from outlet._guest.program import Program
 from outlet._guest.transport import InvocationTransport
@@ -56,7 +59,9 @@ class GuestConnection(asyncio.Protocol):
         self._running: set[asyncio.Task[None]] = set()
         self._answers: dict[int, asyncio.Future[ApiReply]] = {}
         self._ids = itertools.count(1)
+        self._hooks = HookQueue(self)
         self._results: list[Result] = []
+        self._done: list[int] = []
         self._calls: list[ApiCall] = []
         self._flush_due = False
 
@@ -71,6 +76,9 @@ class GuestConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         for frame in self._reader.feed(data):
             match frame:
+                case Events():
+                    self._begin(len(frame.events))
+                    self._hooks.add(frame)
                 case Invoke():
                     for call in frame.calls:
                         self._start(call)
@@ -79,7 +87,8 @@ class GuestConnection(asyncio.Protocol):
                         self._answered(reply)
                 case Scope():
                     facts = _facts.decode(frame.payload)
-                    self._scopes[frame.id] = msgspec.structs.replace(facts, config=_json.exact(facts.config))
+                    config = with_secrets(_json.exact(facts.config), facts.secrets)
+                    self._scopes[frame.id] = msgspec.structs.replace(facts, config=config)
                 case Part():
                     self._parts.add(frame)
                 case _:
@@ -100,26 +109,45 @@ class GuestConnection(asyncio.Protocol):
         self._calls.append(ApiCall(0, invocation, method, arguments))
         self._flush_soon()
 
-    def _start(self, call: Call) -> None:
+    async def run_hook(self, number: int, event: HookCall, scope: int) -> None:
+        """Run the hook for one event to its end, and tell."""
+        transport = InvocationTransport(self, number)
+        try:
+            failure = await self._program.run_hook(event, self._api(transport, scope))
+        except MemoryError:  # not even enough to say so
+            os._exit(OUT_OF_MEMORY)
+        transport.end()
+        self._calls_running -= 1
+        # What ended earlier is told earlier: the worker holds us to the order in which hooks make room for others.
+        if failure is None:
+            if self._results:
+                self.flush()
+            self._done.append(number)
+        else:
+            if self._done:
+                self.flush()
+            self._results.append(Result(number, b"", failure))
+        self._flush_soon()
+
+    def _api(self, transport: InvocationTransport, scope: int) -> Api:
+        facts = self._scopes[scope]
+        return Api(transport, organization=facts.organization, store=facts.store, config=facts.config)
+
+    def _begin(self, calls: int) -> None:
         if self._calls_running == 0:
             self._timer.start()
-        self._calls_running += 1
+        self._calls_running += calls
+
+    def _start(self, call: Call) -> None:
+        self._begin(1)
         task = self._loop.create_task(self._run(call, self._parts.complete(call.id, call.payload)))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
     async def _run(self, call: Call, payload: bytes) -> None:
-        facts = self._scopes[call.scope]
         transport = InvocationTransport(self, call.id)
-        api = Api(
-            transport,
-            organization=facts.organization,
-            store=facts.store,
-            config=facts.config,
-            secrets=facts.secrets,
-        )
         try:
-            result = await self._program.run(call, payload, api)
+            result = await self._program.run(call, payload, self._api(transport, call.scope))
         except MemoryError:  # not even enough to say so
             os._exit(OUT_OF_MEMORY)
         transport.end()
@@ -135,9 +163,9 @@ class GuestConnection(asyncio.Protocol):
     def _flush_soon(self) -> None:
         if not self._flush_due:
             self._flush_due = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Write what gathered in this turn of the loop. API calls go first: each comes before its invocation's end."""
         self._flush_due = False
         if self._stream is None:
@@ -145,12 +173,17 @@ class GuestConnection(asyncio.Protocol):
         if self._calls:
             self._stream.write(pack_batch(Calls, self._calls))
             self._calls.clear()
+        if not self._results and not self._done:
+            return
+        worn = time.process_time() > self._worn_after
         if self._results:
             results = [self._send_ahead(result) for result in self._results]
-            worn = time.process_time() > self._worn_after
             self._stream.write(pack_batch(lambda items: Results(items, worn), results))
             self._results.clear()
-            self._timer.start()  # also when nothing runs: an idle plugin has nothing to compute
+        if self._done:
+            self._stream.write(pack_batch(lambda items: Done(items, worn), self._done))
+            self._done.clear()
+        self._timer.start()  # also when nothing runs: an idle plugin has nothing to compute
 
     def _send_ahead(self, result: Result) -> Result:
         ahead, payload = pack_parts(result.id, result.payload)

@@ -53,7 +53,8 @@ class Program:
         """
         try:
             if call.kind == "hook":
-                return Result(call.id, await self._hook(call.target, payload, api))
+                await self._hook(_hook_call.decode(payload), api)
+                return Result(call.id, b"")
             if call.kind == "route":
                 return Result(call.id, await self._route(payload, api))
             if call.kind == "schedule":
@@ -61,25 +62,37 @@ class Program:
             if call.kind == "job":
                 return Result(call.id, await self._job(payload, api))
             return Result(call.id, await self._lifecycle_hook(call.target, api))
-        except BadResult as error:
-            return Result(call.id, b"", Failure("plugin_bad_result", cut(str(error), MAX_MESSAGE)))
-        except InvalidEvent as error:
-            return Result(call.id, b"", Failure("invalid_event", cut(str(error), MAX_MESSAGE)))
-        except (SystemExit, KeyboardInterrupt) as error:
-            return Result(call.id, b"", describe("plugin_exited", error, self._paths))
         except BaseException as error:  # noqa: BLE001  the plugin's code may raise anything
-            if not _out_of_memory(error):
-                return Result(call.id, b"", describe("plugin_raised", error, self._paths))
-            traceback.clear_frames(error.__traceback__)  # what the plugin held is needed to tell of it
-            return Result(call.id, b"", describe("plugin_limit_exceeded", error, self._paths))
+            return Result(call.id, b"", self._failure(error))
 
-    async def _hook(self, target: str, payload: bytes, api: Api) -> bytes:
-        event = _event(_hook_call.decode(payload))
-        handler = self._hooks.get(target)
+    async def run_hook(self, call: HookCall, api: Api) -> Failure | None:
+        """Run the hook for one event to its end; why it failed. Raises as :meth:`run` does."""
+        try:
+            await self._hook(call, api)
+        except BaseException as error:  # noqa: BLE001  the plugin's code may raise anything
+            return self._failure(error)
+        return None
+
+    def _failure(self, error: BaseException) -> Failure:
+        if isinstance(error, BadResult):
+            return Failure("plugin_bad_result", cut(str(error), MAX_MESSAGE))
+        if isinstance(error, InvalidEvent):
+            return Failure("invalid_event", cut(str(error), MAX_MESSAGE))
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            return describe("plugin_exited", error, self._paths)
+        if not _out_of_memory(error):
+            return describe("plugin_raised", error, self._paths)
+        traceback.clear_frames(error.__traceback__)  # what the plugin held is needed to tell of it
+        return describe("plugin_limit_exceeded", error, self._paths)
+
+    async def _hook(self, call: HookCall, api: Api) -> None:
+        event = _event(call)
+        handler = self._hooks.get(call.type)
         if handler is None:
-            raise BadResult(f"the plugin has no hook {target!r}")
-        _expect_nothing(await handler(api, event), target)
-        return b""
+            raise BadResult(f"the plugin has no hook {call.type!r}")
+        result = await handler(api, event)
+        if result is not None:
+            _expect_nothing(result, call.type)
 
     async def _lifecycle_hook(self, target: str, api: Api) -> bytes:
         for name, handler in self._lifecycle.items():

@@ -25,16 +25,20 @@ class Sender(Protocol):
 class InvocationTransport:
     """The :class:`outlet.Transport` of one invocation."""
 
+    __slots__ = ("_ended", "_invocation", "_sender", "_turns", "_waiting")
+
     def __init__(self, sender: Sender, invocation: int) -> None:
         self._sender = sender
         self._invocation = invocation
-        self._turns = asyncio.Semaphore(MAX_OUTSTANDING)
+        self._turns: asyncio.Semaphore | None = None  # most invocations of a busy plugin make no calls
         self._waiting: set[asyncio.Future[ApiReply]] = set()
         self._ended = False
 
     async def call(self, method: str, arguments: dict[str, Any]) -> Any:
         """Do one call. Raises :class:`ApiError`."""
         data = _encoded(marked(arguments))
+        if self._turns is None:
+            self._turns = asyncio.Semaphore(MAX_OUTSTANDING)
         await self._turns.acquire()
         if self._ended:
             self._turns.release()
@@ -58,13 +62,16 @@ class InvocationTransport:
     def end(self) -> None:
         """The handler has returned: what it left running gets no answers any more."""
         self._ended = True
+        if not self._waiting:
+            return
         for answer in list(self._waiting):
             if not answer.done():
                 answer.set_exception(_ended())
 
     def _answered(self, answer: "asyncio.Future[ApiReply]") -> None:
         self._waiting.discard(answer)
-        self._turns.release()
+        if self._turns is not None:
+            self._turns.release()
         if not answer.cancelled():
             answer.exception()  # known to whoever waited, if anybody still did
 

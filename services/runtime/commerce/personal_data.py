@@ -101,10 +101,29 @@ def personal_members(entity: str, document: Any, hidden: Hidden) -> dict[Path, A
 
 def redact(entity: str, document: Any, hidden: Hidden) -> bool:
     """Remove them from ``document``, in place; whether there were any."""
+    if _is_plain(document, entity):
+        return False
     found = list(_find(entity, document, hidden))
     for holder, key, _ in found:
         del holder[key]
     return bool(found)
+
+
+def _is_plain(value: Any, owner: str) -> bool:
+    """Whether nothing in a document is about people at all, which is soon seen by the shapes of its objects."""
+    if type(value) is dict:
+        if _notable(owner, tuple(value)):
+            return False
+        value = value.values()
+    elif type(value) is not list:
+        return True
+    try:
+        for item in value:
+            if type(item) in _CONTAINERS and not _is_plain(item, owner):
+                return False
+    except RecursionError:
+        return False
+    return True
 
 
 def _find(entity: str, document: Any, hidden: Hidden) -> Iterator[tuple[dict[str, Any], str, _Trail]]:

@@ -1,6 +1,5 @@
 """Events as an installation may see them: without the personal data that it was not granted."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import msgspec
@@ -25,5 +24,7 @@ def without(hidden: Hidden, event: DomainEvent) -> DomainEvent:
     try:
         document = _decoder.decode(event.data)
     except (msgspec.DecodeError, RecursionError):
-        return replace(event, data=b"")  # what cannot be looked through is not passed on; the guest calls it invalid
-    return replace(event, data=_encoder.encode(document)) if redact(entity, document, hidden) else event
+        return msgspec.structs.replace(
+            event, data=b""
+        )  # what cannot be looked through is not passed on; the guest calls it invalid
+    return msgspec.structs.replace(event, data=_encoder.encode(document)) if redact(entity, document, hidden) else event

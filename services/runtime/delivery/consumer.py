@@ -14,8 +14,10 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from services.common.events import MalformedEvent, read_event
 from services.common.topics import EVENT_TOPICS
 from services.runtime.commerce import projector
+from services.runtime.delivery.arrivals import Arrival
 from services.runtime.delivery.dead_letters import DeadLetters
-from services.runtime.delivery.dispatch import Arrival, Dispatcher
+from services.runtime.delivery.dispatch import Dispatcher
+from services.runtime.delivery.hooks import Hooks
 from services.runtime.delivery.offsets import OffsetTracker
 from services.runtime.delivery.unit_of_work import is_transient
 
@@ -38,6 +40,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         consumer: AIOKafkaConsumer,
         database: "asyncpg.Pool[asyncpg.Record]",
         dispatcher: Dispatcher,
+        hooks: Hooks,
         dead_letters: DeadLetters,
         *,
         records_in_flight: int,
@@ -46,13 +49,17 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self._consumer = consumer
         self._database = database
         self._dispatcher = dispatcher
+        self._hooks = hooks
         self._dead_letters = dead_letters
         self._records_in_flight = records_in_flight
         self._drain_seconds = drain_seconds
-        self._offsets = OffsetTracker()
         self._progress = asyncio.Event()
+        self._offsets = OffsetTracker(self._progress.set)
+        self._ends: dict[TopicPartition, int] = {}
+        """How far each partition reached when it was assigned: up to there, another worker may have been."""
         self._taking: asyncio.Task[None] | None = None
         self._crash: BaseException | None = None
+        hooks.crashed = self._crashed
 
     async def run(self) -> None:
         """Consume until cancelled. Raises when a record could neither be processed nor kept: it is then redelivered."""
@@ -62,10 +69,9 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             while True:
                 await self._until(lambda: self._offsets.unfinished() < self._records_in_flight)
                 batches = await self._consumer.getmany(timeout_ms=200, max_records=BATCH)
-                records = [record for batch in batches.values() for record in batch]
-                if records:
+                if batches:
                     # Cancelled or not, what was taken is handed on to its hooks: drain waits for all of it.
-                    self._taking = asyncio.create_task(self._take(records))
+                    self._taking = asyncio.create_task(self._take(batches))
                     self._taking.add_done_callback(self._taken)
                     await asyncio.shield(self._taking)
                 if self._crash is not None:
@@ -77,34 +83,44 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         if self._taking is not None:
             self._taking.cancel()
             await asyncio.wait([self._taking])
-        await self._dispatcher.close()
+        await self._hooks.close()
 
     async def on_partitions_assigned(self, assigned: "set[TopicPartition]") -> None:
         log.info("partitions assigned", count=len(assigned))
+        try:
+            self._ends |= await self._consumer.end_offsets(assigned) if assigned else {}
+        except KafkaError as error:
+            log.warning("ends of partitions not known: every event is looked up", error=repr(error))
 
     async def on_partitions_revoked(self, revoked: "set[TopicPartition]") -> None:
         await self._settle(set(revoked))
         self._offsets.forget(set(revoked))
+        for partition in revoked:
+            self._ends.pop(partition, None)
 
-    async def _take(self, records: list[Record]) -> None:
+    async def _take(self, batches: "dict[TopicPartition, list[Record]]") -> None:
         arrivals: list[Arrival] = []
         changes: list[tuple[Record, projector.Change]] = []
-        for record in records:
-            self._offsets.start(_partition(record), record.offset)
-            try:
-                event = read_event(record.headers, record.value)
-                change = projector.read_change(event)
-            except MalformedEvent as error:
-                await self._refuse(record, "malformed_event", str(error))
-                continue
-            arrivals.append(Arrival(record, event))
-            if change is not None:
-                changes.append((record, change))
+        for partition, records in batches.items():
+            offsets = self._offsets.of(partition)
+            end = self._ends.get(partition)
+            for record in records:
+                offsets.start(record.offset)
+                try:
+                    event = read_event(record.headers, record.value)
+                    change = projector.read_change(event)
+                except MalformedEvent as error:
+                    await self._refuse(record, "malformed_event", str(error))
+                    continue
+                arrivals.append(Arrival(record, event, offsets, seen_before=end is None or record.offset < end))
+                if change is not None:
+                    changes.append((record, change))
         refused = await self._project(changes)
-        accepted = [arrival for arrival in arrivals if id(arrival.record) not in refused]
+        if refused:
+            arrivals = [arrival for arrival in arrivals if id(arrival.record) not in refused]
         async for attempt in stamina.retry_context(on=is_transient_exception, attempts=None, timeout=None):
             with attempt:
-                await self._dispatcher.dispatch(accepted, self._finish, self._crashed)
+                await self._dispatcher.dispatch(arrivals)
 
     async def _project(self, changes: list[tuple[Record, projector.Change]]) -> set[int]:
         """Apply changes together, or one by one when PostgreSQL refuses one; returns the refused records."""
@@ -131,11 +147,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     async def _refuse(self, record: Record, code: str, reason: str) -> None:
         await self._dead_letters.publish(record, code, reason, at=datetime.now(UTC).isoformat())
-        self._finish(record)
-
-    def _finish(self, record: Record) -> None:
-        self._offsets.finish(_partition(record), record.offset)
-        self._progress.set()
+        self._offsets.of(TopicPartition(record.topic, record.partition)).finish(record.offset)
 
     def _taken(self, taking: "asyncio.Task[None]") -> None:
         self._progress.set()
@@ -183,7 +195,3 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
 def is_transient_exception(error: Exception) -> bool:
     return is_transient(error)
-
-
-def _partition(record: Record) -> TopicPartition:
-    return TopicPartition(record.topic, record.partition)

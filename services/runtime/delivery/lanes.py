@@ -1,39 +1,149 @@
-"""Order where it matters: work of one lane runs one after the other, lanes run beside each other."""
+"""The events that wait for the hooks of one installation: one key's one after the other, keys beside each other."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from outlet._frames import MAX_PAYLOAD
+from outlet.manifest import Limits
+from services.common.directory import Installation
+from services.common.events import DomainEvent
+from services.runtime.commerce.personal_data import hidden_from
+from services.runtime.delivery.arrivals import Arrival
+from services.runtime.invocation import Invocation, source_of
+from services.runtime.invoker import scope_data
+from services.runtime.sandbox import RunningCall, ScopeData, hook_payload
 
 
-class Lanes:
-    """A lane is (installation, record key); it exists only while it has work."""
+class Endings(Protocol):
+    """What becomes of events whose turn has come."""
 
-    def __init__(self) -> None:
-        self._last: dict[Hashable, asyncio.Task[None]] = {}
-        self._running: set[asyncio.Task[None]] = set()
+    def current(self, installation_id: str) -> Installation | None:
+        """The installation as it is now, if it is active."""
 
-    def submit(self, lane: Hashable, work: Callable[[], Awaitable[None]]) -> "asyncio.Task[None]":
-        """Run ``work`` once everything submitted to this lane before has ended, however it ended."""
-        before = self._last.get(lane)
-        task = asyncio.create_task(self._run(before, work))
-        self._last[lane] = task
-        self._running.add(task)
-        task.add_done_callback(lambda done: self._leave(lane, done))
-        return task
+    def open(self, run: "HookRun") -> RunningCall:
+        """The hook makes its first API call."""
 
-    async def close(self) -> None:
-        """Cancel what still runs and wait for it to be gone."""
-        running = list(self._running)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+    def ended(self, run: "HookRun", outcome: Exception | None, seconds: float) -> None:
+        """The hook ended without having made an API call."""
 
-    @staticmethod
-    async def _run(before: "asyncio.Task[None] | None", work: Callable[[], Awaitable[None]]) -> None:
-        if before is not None:
-            await asyncio.wait([before])
-        await work()
+    def call_alone(self, run: "HookRun") -> None:
+        """The event is too large to go with others."""
 
-    def _leave(self, lane: Hashable, task: "asyncio.Task[None]") -> None:
-        self._running.discard(task)
-        if self._last.get(lane) is task:
-            del self._last[lane]
+    def waiting(self, lane: "Lane") -> None:
+        """Events wait in a lane that may have had none."""
+
+    def empty(self, lane: "Lane") -> None:
+        """A lane has no more work."""
+
+
+class HookRun:
+    """One event for one installation's hook. ``event`` is what the installation may see, once its turn has come."""
+
+    __slots__ = ("arrival", "event", "lane")
+
+    def __init__(self, lane: "Lane", arrival: Arrival) -> None:
+        self.lane = lane
+        self.arrival = arrival
+        self.event: DomainEvent = arrival.event
+
+    @property
+    def invocation(self) -> Invocation:
+        """The call as the host knows it."""
+        event, lane = self.event, self.lane
+        return Invocation(
+            installation=lane.installation,
+            kind="hook",
+            target=event.type,
+            source=event.source,
+            id=event.id,
+            store=event.store,
+            payload=hook_payload(event),
+            deadline=lane.hook_deadline,
+        )
+
+    def open(self) -> RunningCall:
+        return self.lane.endings.open(self)
+
+    def ended(self, outcome: Exception | None, seconds: float) -> None:
+        self.lane.endings.ended(self, outcome, seconds)
+
+    def finish(self) -> None:
+        """Nothing is left to do: the next event of its key has its turn."""
+        self.lane.leave(self)
+        self.arrival.ended()
+
+
+class Lane:
+    """One installation's. It exists only while it has work."""
+
+    def __init__(self, installation: Installation, endings: Endings, hook_deadline: float) -> None:
+        self.endings = endings
+        self.hook_deadline = hook_deadline
+        self._waiting: deque[HookRun] = deque()
+        self._behind: dict[bytes | None, deque[HookRun] | None] = {}
+        """The keys whose turn somebody has, and who comes after."""
+        self._adopt(installation)
+
+    def __len__(self) -> int:
+        """Keys that have work."""
+        return len(self._behind)
+
+    def submit(self, arrival: Arrival) -> None:
+        """The event waits for its turn from now on."""
+        run, key = HookRun(self, arrival), arrival.record.key
+        if key not in self._behind:
+            self._behind[key] = None
+            self._waiting.append(run)
+            return
+        behind = self._behind[key]
+        if behind is None:
+            self._behind[key] = behind = deque()
+        behind.append(run)
+
+    def leave(self, run: HookRun) -> None:
+        """The event has had its turn."""
+        key = run.arrival.record.key
+        behind = self._behind[key]
+        if not behind:
+            del self._behind[key]
+            if not self._behind:
+                self.endings.empty(self)
+            return
+        self._waiting.append(behind.popleft())
+        self.endings.waiting(self)
+
+    def take(self, most: int, most_bytes: int) -> Sequence[HookRun]:
+        """See :class:`services.runtime.sandbox.HookSource`."""
+        current = self.endings.current(self.installation.id)
+        if current is None:
+            self._drop()
+            return []
+        if current.revision != self.installation.revision:
+            self._adopt(current)
+        taken: list[HookRun] = []
+        size = 0
+        while self._waiting and len(taken) < most and size < most_bytes:
+            run = self._waiting.popleft()
+            run.event = run.arrival.view(self._hidden)
+            length = len(run.event.data)
+            if length > MAX_PAYLOAD:
+                self.endings.call_alone(run)
+                continue
+            size += length
+            taken.append(run)
+        return taken
+
+    def _drop(self) -> None:
+        """Judged when their turn comes: what was deactivated while its events waited does not run any more."""
+        while self._waiting:
+            self._waiting.popleft().finish()
+
+    def _adopt(self, installation: Installation) -> None:
+        self.installation = installation
+        self.source = source_of(installation)
+        self.scope: ScopeData = scope_data(installation)
+        self.limits: Limits = installation.manifest.limits
+        own = self.limits.hook_seconds
+        self.deadline = self.hook_deadline if own is None else min(own, self.hook_deadline)
+        self._hidden = hidden_from(installation.grants)

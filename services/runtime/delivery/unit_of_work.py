@@ -118,6 +118,8 @@ class UnitOfWork:
         self._one_at_a_time = asyncio.Lock()
         self._savepoints: list[_Savepoint] = []
         self._begun = 0
+        self._known_new = False
+        self._has_effect_outside = False
         self.failure: BaseException | None = None
         """What dooms this attempt: a database error, AlreadyDone, or the cancellation of a statement."""
 
@@ -151,6 +153,20 @@ class UnitOfWork:
                 # A cancelled statement counts too: PostgreSQL answers COMMIT after it with a silent rollback.
                 self._doom(error)
                 raise
+
+    async def before_effect_outside(self) -> None:
+        """Something is about to happen that no rollback undoes: not for an invocation that was committed before.
+
+        Raises AlreadyDone then. The commit leaves an inbox row, also when nothing else is written.
+        """
+        self._has_effect_outside = True
+        if self._claimed or self._known_new:
+            return
+        found = await self._pool.fetch(_RESULT, *self._key.row())
+        if found:
+            self.failure = AlreadyDone(found[0]["result"])
+            raise self.failure
+        self._known_new = True
 
     @property
     def nested(self) -> bool:
@@ -199,6 +215,9 @@ class UnitOfWork:
 
     async def commit(self, result: bytes | None = None) -> None:
         """Make the effects, the inbox row and ``result`` durable together. Raises what doomed the attempt."""
+        if self._has_effect_outside and not self._claimed:
+            async with self.use(writes=True):
+                pass
         async with self._one_at_a_time:
             self.settle()
             if self._connection is None or self._transaction is None:

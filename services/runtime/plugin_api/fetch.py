@@ -49,7 +49,10 @@ class Fetch(Group):
 
     @method("fetch.send", Send)
     async def send(self, call: Send) -> dict[str, Any]:
-        fetched = await self._fetcher.fetch(self.installation, self._request(call), in_transaction=self.work.opened)
+        request = self._request(call)
+        if call.method not in SAFE:
+            await self.work.before_effect_outside()
+        fetched = await self._fetcher.fetch(self.installation, request, in_transaction=self.work.opened)
         number = self._answers = self._answers + 1
         if len(fetched.body) > PART:
             self._unread[number] = fetched.body[PART:]

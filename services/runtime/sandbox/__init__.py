@@ -2,8 +2,9 @@
 
 from outlet._guest.linux import hide_from_other_processes
 from services.runtime.sandbox.errors import PluginInterrupted, SandboxUnavailable
+from services.runtime.sandbox.feeding import HookSource
 from services.runtime.sandbox.guest import GuestCall, ScopeData
-from services.runtime.sandbox.invocation import ApiHandler
+from services.runtime.sandbox.invocation import ApiHandler, Delivery, RunningCall
 from services.runtime.sandbox.launcher import Zygote
 from services.runtime.sandbox.limits import OperatorLimits
 from services.runtime.sandbox.payloads import RouteRequest, hook_payload, read_route_result, route_payload
@@ -13,11 +14,14 @@ from services.runtime.sandbox.tiers import MEANING, SandboxTooWeak, detect_tier,
 __all__ = [
     "MEANING",
     "ApiHandler",
+    "Delivery",
     "GuestCall",
     "GuestKey",
+    "HookSource",
     "OperatorLimits",
     "PluginInterrupted",
     "RouteRequest",
+    "RunningCall",
     "SandboxPool",
     "SandboxTooWeak",
     "SandboxUnavailable",

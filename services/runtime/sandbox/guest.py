@@ -5,10 +5,9 @@ its connection.
 """
 
 import asyncio
-import itertools
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +23,8 @@ from outlet._frames import (
     Calls,
     Chunk,
     Confined,
+    Done,
+    Events,
     Exited,
     FrameError,
     FrameTooLarge,
@@ -38,17 +39,19 @@ from outlet._frames import (
     Results,
     Scope,
     Tier,
+    pack,
     pack_parts,
 )
 from outlet._guest.limits import OUT_OF_MEMORY
 from services.common.runtime_client import PluginFailed
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.sandbox.errors import PluginInterrupted, SandboxUnavailable
-from services.runtime.sandbox.invocation import ApiHandler, RunningCall
+from services.runtime.sandbox.invocation import ApiHandler, Delivery, RunningCall
 from services.runtime.sandbox.launcher import Alive, Zygote
 from services.runtime.sandbox.limits import LIMIT_EXCEEDED, GuestLimits
 from services.runtime.sandbox.stream import CALL_COST, SECOND_COST, GuestStream, collection_paused
 from services.runtime.sandbox.tiers import suffices
+from services.runtime.sandbox.window import HookWindow
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +90,12 @@ class Guest:
         self._retiring = False
         self._ready: asyncio.Future[None] = loop.create_future()
         self._ended: asyncio.Future[None] = loop.create_future()
-        self._ids = itertools.count(1)
+        self._next = 1
         self._running: dict[int, RunningCall] = {}
+        self._window = HookWindow()
+        self._watch: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+        self._told: Callable[[int], None] = _nobody
         self._scopes: dict[str, tuple[int, int]] = {}  # installation: (scope id, revision sent)
         self._parts = PartBuffer()
         self._alive: Alive | None = None
@@ -132,9 +139,14 @@ class Guest:
             raise PluginFailed(
                 "plugin_protocol_error", f"the installation's settings are too large: {error}"
             ) from error
-        number = next(self._ids)
+        number = self._take_numbers(1)
         timer = self._loop.call_later(deadline, self._overdue, deadline)
-        running = self._running[number] = RunningCall(api, give_back, timer)
+
+        def through() -> None:
+            timer.cancel()
+            give_back()
+
+        running = self._running[number] = RunningCall(api, through)
         ahead, payload = pack_parts(number, call.payload)
         if ahead:
             self._stream.write(ahead)
@@ -143,30 +155,92 @@ class Guest:
         self._stream.send_call(Call(number, call.kind, target, scope, payload))
         return running
 
-    def end(self, verdict: PluginFailed | None, culprit: RunningCall | None = None) -> None:
+    def send_events(
+        self,
+        scope: ScopeData,
+        deliveries: Sequence[Delivery],
+        at_once: int,
+        deadline: float,
+        told: Callable[[int], None],
+    ) -> None:
+        """Send events to a usable guest: their hooks begin in this order, ``at_once`` at a time.
+
+        ``deadline`` is seconds for one hook, from when it can begin; ``told`` gets how many ended, whenever some did.
+        """
+        if not deliveries:
+            return
+        self._deadline, self._told = deadline, told
+        try:
+            number = self._scope(scope)
+            first = self._next
+            frame = pack(Events(first, number, at_once, [delivery.event for delivery in deliveries]))
+        except FrameTooLarge as error:
+            half = len(deliveries) // 2
+            if half == 0:
+                why = f"the event, or the installation's settings, cannot be sent: {error}"
+                deliveries[0].ended(PluginFailed("plugin_protocol_error", why), 0.0)
+                told(1)
+                return
+            for part in (deliveries[:half], deliveries[half:]):
+                self.send_events(scope, part, at_once, deadline, told)
+            return
+        self._take_numbers(len(deliveries))
+        self._window.add(first, deliveries, at_once, self._loop.time())
+        if self._watch is None:
+            self._watch = self._loop.call_later(deadline, self._look_at_hooks)
+        self._stream.write(frame)
+
+    @property
+    def events_sent(self) -> int:
+        """Events that have been sent and have not ended."""
+        return len(self._window)
+
+    def end(self, verdict: PluginFailed | None, culprit: int | None = None) -> None:
         """Kill the guest and end its calls: with the verdict where it is clear whom it is about, else interrupted.
 
-        It is about ``culprit``, or about the only call there is. None: nobody's fault.
+        It is about the call with the number ``culprit``, or about the only one that runs. None: nobody's fault.
         """
         self.usable = False
         self._stream.close()
+        if self._watch is not None:
+            self._watch.cancel()
         if not self._ended.done():
             self._ended.set_result(None)
         for stage in (self._confined, self._ready):
             if not stage.done():
                 stage.set_exception(_load_failed(verdict))
                 stage.exception()  # whoever loads may have gone away
-        running = list(self._running.values())
-        self._running.clear()
-        for call in running:
-            blamed = verdict is not None and (call is culprit or len(running) == 1)
-            call.finish(verdict if verdict is not None and blamed else PluginInterrupted("the guest ended"))
+        self._interrupt(verdict, culprit)
+
+    def _interrupt(self, verdict: PluginFailed | None, culprit: int | None) -> None:
+        running, self._running = self._running, {}
+        sent = self._window.clear()
+        # A guest may have got further with its events than it has told: which of them it was at, nobody knows.
+        if verdict is not None and culprit is None and len(running.keys() | sent.keys()) == 1:
+            (culprit,) = running.keys() | sent.keys()
+        for number in [*sent, *(number for number in running if number not in sent)]:
+            blamed = verdict is not None and number == culprit
+            outcome = verdict if verdict is not None and blamed else PluginInterrupted("the guest ended")
+            if number in running:
+                running[number].finish(outcome)
+            else:
+                sent[number].ended(outcome, 0.0)
+        if sent:
+            self._told(len(sent))
 
     def retire(self) -> None:
         """Take no more calls, and end when those that run have ended."""
         self._retiring = True
-        if not self._running:
+        self._end_if_through()
+
+    def _end_if_through(self) -> None:
+        if self._retiring and not self._running and not self._window:
             self.end(None)
+
+    def _take_numbers(self, count: int) -> int:
+        first = self._next
+        self._next += count
+        return first
 
     async def closed(self) -> None:
         """Wait for what still runs on behalf of a guest that has ended."""
@@ -186,6 +260,9 @@ class Guest:
         if self._ended.done():
             return
         match frame:
+            case Done() if self.usable:
+                self.worn = self.worn or frame.worn
+                self._hooks_done(frame.ids)
             case Results() if self.usable:
                 self.worn = self.worn or frame.worn
                 for result in frame.results:
@@ -224,29 +301,60 @@ class Guest:
                 stage.exception()  # only one of them is awaited
         self.end(None)
 
+    def _hooks_done(self, ids: list[int]) -> None:
+        now = self._loop.time()
+        for number in ids:
+            delivery, seconds = self._window.end(number, now)
+            running = self._running.pop(number, None)
+            if running is None:
+                delivery.ended(None, seconds)
+            else:
+                running.finish(b"")
+        self._told(len(ids))
+        self._end_if_through()
+
     def _finish(self, result: Result) -> None:
-        running = self._running.get(result.id)
-        if running is None:
-            raise FrameError(f"a result of call {result.id}, which does not run")
         failure = result.failure
         if failure is not None and failure.code == LIMIT_EXCEEDED:
+            if result.id not in self._running and self._window.get(result.id) is None:
+                raise FrameError(f"a result of call {result.id}, which does not run")
             self.end(self._limits.memory_exceeded(failure.stack))
             return
-        del self._running[result.id]
-        payload = self._parts.complete(result.id, result.payload)
-        running.finish(payload if failure is None else PluginFailed(failure.code, failure.message, failure.stack))
-        if self._retiring and not self._running:
-            self.end(None)
+        outcome: bytes | PluginFailed = self._parts.complete(result.id, result.payload)
+        if failure is not None:
+            outcome = PluginFailed(failure.code, failure.message, failure.stack)
+        delivery = None
+        seconds = 0.0
+        if self._window.get(result.id) is not None:
+            delivery, seconds = self._window.end(result.id, self._loop.time())
+        running = self._running.pop(result.id, None)
+        if running is not None:
+            running.finish(outcome)
+        elif delivery is not None:
+            delivery.ended(outcome if isinstance(outcome, PluginFailed) else None, seconds)
+        else:
+            raise FrameError(f"a result of call {result.id}, which does not run")
+        if delivery is not None:
+            self._told(1)
+        self._end_if_through()
+
+    def _call_of(self, number: int) -> RunningCall:
+        """The call that makes an API call. Raises FrameError when there is none."""
+        running = self._running.get(number)
+        if running is None:
+            delivery = self._window.get(number)
+            if delivery is None:
+                raise FrameError(f"an API call of call {number}, which does not run")
+            running = self._running[number] = delivery.open()
+        return running
 
     def _api_call(self, call: ApiCall) -> None:
-        running = self._running.get(call.invocation)
-        if running is None:
-            raise FrameError(f"an API call of call {call.invocation}, which does not run")
+        running = self._call_of(call.invocation)
         notice = call.id == 0
         if not self._stream.charge(CALL_COST):
             return
         if call.method == "log" and not self._log_lines.take(1):
-            self.end(self._limits.log_lines_exceeded(), running)
+            self.end(self._limits.log_lines_exceeded(), call.invocation)
         elif running.ended:
             self._reply(ApiReply(call.id, b"", ("invocation_ended", "nobody waits for this call any more")))
         elif running.has_room(notice=notice):
@@ -257,7 +365,7 @@ class Guest:
                 running.start(self._answer(running, call, arguments), notice=notice)
         elif not notice:  # notices may be lost
             verdict = PluginFailed("plugin_protocol_error", "too many API calls at once")
-            self.end(verdict, running)
+            self.end(verdict, call.invocation)
 
     async def _answer(self, running: RunningCall, call: ApiCall, arguments: dict[str, Any]) -> None:
         try:
@@ -275,6 +383,19 @@ class Guest:
     def _overdue(self, deadline: float) -> None:
         self.end(PluginFailed("plugin_timeout", f"no result within {deadline:g} s (the time limit)"))
 
+    def _look_at_hooks(self) -> None:
+        """End the guest when a hook has run for too long; else look again when the oldest one will have."""
+        self._watch = None
+        oldest = self._window.oldest()
+        if oldest is None:
+            return
+        left = oldest + self._deadline - self._loop.time()
+        if left > 0:
+            self._watch = self._loop.call_later(left, self._look_at_hooks)
+        else:
+            verdict = PluginFailed("plugin_timeout", f"no result within {self._deadline:g} s (the time limit)")
+            self.end(verdict)
+
     def _flooded(self) -> None:
         self.end(self._limits.bytes_exceeded())
 
@@ -290,6 +411,10 @@ class Guest:
         """The stream ended without a word: the plugin's doing, unless its zygote is gone as well."""
         zygote_lives = self._alive is None or await self._alive()
         self.end(PluginFailed("plugin_exited", "the plugin's process ended") if zygote_lives else None)
+
+
+def _nobody(_: int) -> None:
+    return None
 
 
 def _arguments(call: ApiCall) -> dict[str, Any]:

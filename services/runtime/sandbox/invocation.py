@@ -1,8 +1,10 @@
-"""One call in a guest: its result to come, its deadline, and the API calls it made."""
+"""One call in a guest: its result to come, and the API calls it made."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
+
+from services.common.events import DomainEvent
 
 ApiHandler = Callable[[str, dict[str, Any]], Awaitable[Any]]
 """Answers one API call ``(method, arguments)``. Raises ApiRefusal for what the plugin is to be told."""
@@ -12,18 +14,31 @@ MAX_NOTICES = 256
 NOTICE_SECONDS = 1.0
 
 
+class Delivery(Protocol):
+    """One event for one installation's hook, on its way through a guest."""
+
+    @property
+    def event(self) -> DomainEvent:
+        """What the guest gets."""
+
+    def open(self) -> "RunningCall":
+        """The hook makes its first API call: whatever answers it, and awaits the outcome, starts now."""
+
+    def ended(self, outcome: Exception | None, seconds: float) -> None:
+        """The hook ended, without having made an API call, ``seconds`` after it could begin."""
+
+
 class RunningCall:
     """A call that was sent. ``ended`` from the moment its caller is no longer there for it.
 
     Its slot stays taken until the guest has answered, also when the caller went away before.
     """
 
-    def __init__(self, api: ApiHandler, give_back: Callable[[], None], timer: asyncio.TimerHandle) -> None:
+    def __init__(self, api: ApiHandler, through: Callable[[], None] | None = None) -> None:
         self.api = api
         self.result: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.ended = False
-        self._give_back = give_back
-        self._timer = timer
+        self._through = through
         self._requests: set[asyncio.Task[None]] = set()
         self._notices: set[asyncio.Task[None]] = set()
 
@@ -39,10 +54,17 @@ class RunningCall:
         task.add_done_callback(tasks.discard)
 
     def finish(self, outcome: bytes | Exception) -> None:
-        """The guest's part is over, well or badly."""
-        self._timer.cancel()
-        self._give_back()
+        """The guest's part is over, well or badly: ``through`` is called."""
+        if self._through is not None:
+            self._through()
         self.conclude(outcome)
+
+    async def outcome(self) -> bytes:
+        """The result, once no API call of this one runs any more."""
+        try:
+            return await self.result
+        finally:
+            await self.settle()
 
     def conclude(self, outcome: bytes | Exception) -> None:
         """Tell the caller how it ended, unless it knows already."""

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from outlet._calls import HookCall, JobCall, RouteCall, RouteResult, TickCall
+from outlet._calls import JobCall, RouteCall, RouteResult, TickCall
 from services.common.events import DomainEvent
 from services.common.runtime_client import PluginFailed
 
@@ -14,9 +14,7 @@ _route_result = msgspec.msgpack.Decoder(RouteResult)
 
 def hook_payload(event: DomainEvent) -> bytes:
     """The payload of a hook call. The event's data is passed on as it is."""
-    return _encoder.encode(
-        HookCall(event.id, event.type, event.source, event.time, event.organization, event.store, event.data)
-    )
+    return _encoder.encode(event)
 
 
 def route_payload(request: RouteRequest) -> bytes:

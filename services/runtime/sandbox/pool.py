@@ -8,6 +8,7 @@ from functools import partial
 from outlet._frames import Tier
 from outlet.manifest import Limits
 from services.runtime.sandbox.errors import SandboxUnavailable
+from services.runtime.sandbox.feeding import HookFeed, HookSource
 from services.runtime.sandbox.guest import Guest, GuestCall
 from services.runtime.sandbox.invocation import ApiHandler, RunningCall
 from services.runtime.sandbox.launcher import Zygote
@@ -82,12 +83,12 @@ class SandboxPool:
         """
         if self._closed:
             raise SandboxUnavailable("the sandbox is closed")
-        seat = self._seats.get(guest_key)
-        if seat is None:
-            limits = granted(wanted, self._limits)
-            seat = self._seats[guest_key] = _Seat(limits.concurrency, partial(self._start, guest_key, limits))
-            self._end_when_idle(guest_key, seat)
-        return await seat.invoke(call, api, deadline, alone=alone)
+        return await self._seat(guest_key, wanted).invoke(call, api, deadline, alone=alone)
+
+    def feed(self, guest_key: GuestKey, source: HookSource) -> None:
+        """There are events at ``source``: take them to the guest as it gets through them."""
+        if not self._closed:
+            self._seat(guest_key, source.limits).feed.offer(source)
 
     async def close(self) -> None:
         """End every guest; calls in them are interrupted."""
@@ -96,6 +97,14 @@ class SandboxPool:
         self._seats.clear()
         for seat in seats:
             await seat.close()
+
+    def _seat(self, key: GuestKey, wanted: Limits) -> "_Seat":
+        seat = self._seats.get(key)
+        if seat is None:
+            limits = granted(wanted, self._limits)
+            seat = self._seats[key] = _Seat(limits.concurrency, partial(self._start, key, limits))
+            self._end_when_idle(key, seat)
+        return seat
 
     async def _start(self, key: GuestKey, limits: GuestLimits) -> Guest:
         package = await self._fetch_package(key.digest)
@@ -110,7 +119,7 @@ class SandboxPool:
 
         def look() -> None:
             idle_for = loop.time() - seat.last_used
-            if seat.calls:
+            if seat.calls or not seat.feed.idle:
                 seat.timer = loop.call_later(self._idle_seconds, look)
             elif idle_for < self._idle_seconds:
                 seat.timer = loop.call_later(self._idle_seconds - idle_for, look)
@@ -128,6 +137,8 @@ class _Seat:
         self.guest: Guest | None = None
         self._retired: list[Guest] = []
         self.slots = Slots(concurrency)
+        # One slot stays free for routes, which people wait for.
+        self.feed = HookFeed(self.slots, max(1, concurrency - 1), self._fed_guest)
         self.calls = 0
         """Calls that wait here or run, also those whose caller has gone away."""
         self.last_used = asyncio.get_running_loop().time()
@@ -144,10 +155,7 @@ class _Seat:
         except BaseException:
             self._through()
             raise
-        try:
-            return await running.result
-        finally:
-            await running.settle()
+        return await running.outcome()
 
     async def close(self) -> None:
         """End the guest; nobody gets another one here."""
@@ -155,6 +163,7 @@ class _Seat:
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.wait([self._starting])
+        await self.feed.close()
         self.end()
         for guest in self._guests():
             await guest.closed()
@@ -165,6 +174,10 @@ class _Seat:
             self.timer.cancel()
         for guest in self._guests():
             guest.end(None)
+
+    async def _fed_guest(self) -> Guest:
+        self.last_used = asyncio.get_running_loop().time()
+        return await self._usable_guest()
 
     def _guests(self) -> list[Guest]:
         return self._retired if self.guest is None else [*self._retired, self.guest]

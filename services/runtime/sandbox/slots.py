@@ -28,6 +28,22 @@ class Slots:
                 self.give_back(wanted)
             raise
 
+    async def take_up_to(self, most: int) -> int:
+        """Take one slot when it is this caller's turn, and up to ``most`` if they are free; how many they are."""
+        await self.take(1)
+        return 1 + self.take_free(most - 1)
+
+    def take_free(self, most: int) -> int:
+        """Take up to ``most`` slots that are free and that nobody waits for; how many they are."""
+        taken = 0 if self._waiting else min(self._free, most)
+        self._free -= taken
+        return taken
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._waiting)
+
     def give_back(self, taken: int) -> None:
         """Return slots; whoever's turn it is gets them now."""
         self._free += taken

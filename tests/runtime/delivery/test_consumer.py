@@ -9,8 +9,8 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from services.common.events import DomainEvent
 from services.common.topics import OTHER_EVENTS
+from services.runtime.delivery.arrivals import Arrival
 from services.runtime.delivery.consumer import EventConsumer
-from services.runtime.delivery.dispatch import Arrival
 
 PARTITION = TopicPartition(OTHER_EVENTS.name, 0)
 EVENT = DomainEvent("e1", "shift.opened", "urn:pos", "2026-11-01T12:00:00Z", "acme", "s1", b"{}")
@@ -45,14 +45,15 @@ class HeldDispatcher:
     def __init__(self) -> None:
         self.entered, self.let = asyncio.Event(), asyncio.Event()
         self.failure: Exception | None = None
+        self.crashed: Callable[[BaseException], None] | None = None
 
-    async def dispatch(self, arrivals: list[Arrival], finished: Callable[..., None], _: object) -> None:
+    async def dispatch(self, arrivals: list[Arrival]) -> None:
         self.entered.set()
         await self.let.wait()
         if self.failure:
             raise self.failure
         for arrival in arrivals:
-            finished(arrival.record)
+            arrival.ended()
 
     async def close(self) -> None:
         pass
@@ -77,7 +78,7 @@ def record(offset: int) -> "ConsumerRecord[bytes, bytes]":
 def consumer(kafka: OneBatch, dispatcher: HeldDispatcher, *, drain_seconds: float) -> EventConsumer:
     unused: Any = None
     held: Any = dispatcher
-    return EventConsumer(kafka, unused, held, unused, records_in_flight=100, drain_seconds=drain_seconds)
+    return EventConsumer(kafka, unused, held, held, unused, records_in_flight=100, drain_seconds=drain_seconds)
 
 
 async def cancelled_while_handing_on(events: EventConsumer, dispatcher: HeldDispatcher) -> None:

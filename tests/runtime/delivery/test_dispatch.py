@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -14,9 +14,12 @@ from outlet.manifest import HookDeclaration
 from services.common.directory import Directory, Installation
 from services.common.events import DomainEvent
 from services.common.runtime_client import PluginFailed
-from services.runtime.delivery.dispatch import Arrival, Dispatcher
+from services.runtime.delivery.arrivals import Arrival
+from services.runtime.delivery.dispatch import Dispatcher
+from services.runtime.delivery.hooks import Hooks
 from services.runtime.invocation import source_of
 from services.runtime.invoker import Invoker
+from services.runtime.outbound.webhooks.feed import WebhookFeed
 from services.runtime.sandbox import GuestCall
 from tests.runtime.installations import installation
 from tests.runtime.resources import resources
@@ -34,6 +37,11 @@ class Notes:
     finished: list[int] = field(default_factory=list)
     crashes: list[BaseException] = field(default_factory=list)
 
+    @property
+    def offsets(self) -> Any:
+        """Stands for the offsets of a partition."""
+        return self
+
     def hook_ran(self, _: Installation) -> None:
         return None
 
@@ -47,8 +55,8 @@ class Notes:
     async def publish(self, _: Any, code: str, reason: str, **facts: str) -> None:
         self.letters.append({"code": code, "reason": reason, **facts})
 
-    def finish(self, record: "ConsumerRecord[bytes, bytes]") -> None:
-        self.finished.append(record.offset)
+    def finish(self, offset: int) -> None:
+        self.finished.append(offset)
 
     async def until_finished(self, count: int) -> None:
         async with asyncio.timeout(10):
@@ -56,7 +64,7 @@ class Notes:
                 await asyncio.sleep(0.005)
 
 
-def arrival(number: int, *, key: str = "acme/s1/1", event_id: str | None = None) -> Arrival:
+def arrival(notes: Notes, number: int, *, key: str = "acme/s1/1", event_id: str | None = None) -> Arrival:
     event = DomainEvent(
         event_id or f"e{number}",
         "sale.created",
@@ -69,7 +77,19 @@ def arrival(number: int, *, key: str = "acme/s1/1", event_id: str | None = None)
     record: ConsumerRecord[bytes, bytes] = ConsumerRecord(
         "outlet.events.sale", 0, number, 0, 0, key.encode(), event.data, None, 0, len(event.data), event.headers()
     )
-    return Arrival(record, event)
+    return Arrival(record, event, notes.offsets)
+
+
+def scripted_dispatcher(
+    directory: Directory, pool: Pool, sandbox: ScriptedSandbox, notes: Notes, webhooks: WebhookFeed | None = None
+) -> Dispatcher:
+    """A dispatcher as a worker has it, but for its sandbox and what it reports to."""
+    scripted: Any = sandbox
+    noted: Any = notes
+    invoker = Invoker(pool, scripted, resources(webhooks=webhooks or WebhookFeed()), noted)
+    hooks = Hooks(directory, scripted, invoker, noted, noted, deadline=5.0)
+    hooks.crashed = notes.crashes.append
+    return Dispatcher(directory, pool, hooks, webhooks)
 
 
 @dataclass
@@ -80,12 +100,10 @@ class Bench:
 
     def dispatcher(self, script: Script) -> tuple[Dispatcher, ScriptedSandbox]:
         sandbox = ScriptedSandbox(script)
-        notes: Any = self.notes
-        invoker = Invoker(self.pool, sandbox, resources(), notes)  # type: ignore[arg-type]
-        return Dispatcher(self.directory, self.pool, invoker, notes, notes, 5.0), sandbox
+        return scripted_dispatcher(self.directory, self.pool, sandbox, self.notes), sandbox
 
     async def run(self, dispatcher: Dispatcher, *arrivals: Arrival) -> None:
-        await dispatcher.dispatch(list(arrivals), self.notes.finish, self.notes.crashes.append)
+        await dispatcher.dispatch(list(arrivals))
 
 
 @pytest.fixture
@@ -113,7 +131,7 @@ async def test_a_record_is_finished_once_every_hook_has_ended(bench: Bench) -> N
         return None
 
     dispatcher, sandbox = bench.dispatcher(script)
-    await bench.run(dispatcher, arrival(1))
+    await bench.run(dispatcher, arrival(bench.notes, 1))
     await asyncio.wait_for(all_called.wait(), 10)
     assert bench.notes.finished == []
     gate.set()
@@ -122,25 +140,25 @@ async def test_a_record_is_finished_once_every_hook_has_ended(bench: Bench) -> N
 
 async def test_a_record_that_nobody_listens_to_is_finished_at_once(bench: Bench) -> None:
     dispatcher, sandbox = bench.dispatcher(write)
-    foreign = arrival(1)
+    foreign = arrival(bench.notes, 1)
     event = DomainEvent("e", "sale.created", "urn:pos", "t", "globex", "s1", b"{}")
-    await bench.run(dispatcher, Arrival(foreign.record, event))
+    await bench.run(dispatcher, Arrival(foreign.record, event, bench.notes.offsets))
     assert bench.notes.finished == [1]
     assert sandbox.calls == []
 
 
 async def test_a_redelivered_event_is_finished_without_calling_the_plugin(bench: Bench) -> None:
     dispatcher, sandbox = bench.dispatcher(write)
-    await bench.run(dispatcher, arrival(1))
+    await bench.run(dispatcher, arrival(bench.notes, 1))
     await bench.notes.until_finished(1)
-    await bench.run(dispatcher, arrival(2, event_id="e1"))
+    await bench.run(dispatcher, arrival(bench.notes, 2, event_id="e1"))
     await bench.notes.until_finished(2)
     assert len(sandbox.calls) == 1
 
 
 async def test_the_same_event_twice_in_one_batch_has_one_effect(bench: Bench) -> None:
     dispatcher, _ = bench.dispatcher(write)
-    await bench.run(dispatcher, arrival(1), arrival(2, event_id="e1"))
+    await bench.run(dispatcher, arrival(bench.notes, 1), arrival(bench.notes, 2, event_id="e1"))
     await bench.notes.until_finished(2)
     assert await bench.pool.fetchval("SELECT count(*) FROM outbox") == 1
 
@@ -157,7 +175,9 @@ async def test_events_of_one_key_run_in_order_and_of_other_keys_beside_them(benc
         return None
 
     dispatcher, _ = bench.dispatcher(script)
-    await bench.run(dispatcher, arrival(1), arrival(2), arrival(3, key="acme/s1/2"))
+    await bench.run(
+        dispatcher, arrival(bench.notes, 1), arrival(bench.notes, 2), arrival(bench.notes, 3, key="acme/s1/2")
+    )
     await bench.notes.until_finished(1)
     assert order == [3]
     gate.set()
@@ -167,7 +187,7 @@ async def test_events_of_one_key_run_in_order_and_of_other_keys_beside_them(benc
 
 async def test_a_failing_hook_is_reported_kept_as_a_dead_letter_and_finished(bench: Bench) -> None:
     dispatcher, _ = bench.dispatcher(raising)
-    await bench.run(dispatcher, arrival(1))
+    await bench.run(dispatcher, arrival(bench.notes, 1))
     await bench.notes.until_finished(1)
     assert [failure.code for failure in bench.notes.failures] == ["plugin_raised"]
     found = bench.directory.listeners("sale.created", "acme", "s1")[0]
@@ -191,7 +211,7 @@ async def test_what_is_deactivated_while_its_event_waits_does_not_run(bench: Ben
         return None
 
     dispatcher, sandbox = bench.dispatcher(deactivate)
-    await bench.run(dispatcher, arrival(1), arrival(2))
+    await bench.run(dispatcher, arrival(bench.notes, 1), arrival(bench.notes, 2))
     await bench.notes.until_finished(2)
     assert len(sandbox.calls) == 1
 
@@ -201,7 +221,7 @@ async def test_what_cannot_be_brought_to_an_end_is_not_finished_and_stops_the_wo
         raise RuntimeError("a defect of the host")
 
     dispatcher, _ = bench.dispatcher(defect)
-    await bench.run(dispatcher, arrival(1))
+    await bench.run(dispatcher, arrival(bench.notes, 1))
     async with asyncio.timeout(5):
         while not bench.notes.crashes:  # noqa: ASYNC110  a plain callback
             await asyncio.sleep(0.005)
@@ -214,15 +234,15 @@ async def test_closing_ends_what_runs_without_finishing_it(bench: Bench) -> None
         return None
 
     dispatcher, _ = bench.dispatcher(forever)
-    await bench.run(dispatcher, arrival(1))
-    await dispatcher.close()
+    await bench.run(dispatcher, arrival(bench.notes, 1))
+    await dispatcher.hooks.close()
     assert (bench.notes.finished, bench.notes.crashes) == ([], [])
 
 
-def customer_arrival() -> Arrival:
+def customer_arrival(notes: Notes) -> Arrival:
     data = json.dumps({"id": "c1", "name": "Ada", "tier": "gold"}).encode()
     event = DomainEvent("e1", "customer.updated", "urn:pos", "2026-11-01T12:00:00Z", "acme", "s1", data)
-    return Arrival(arrival(1).record, event)
+    return Arrival(arrival(notes, 1).record, event, notes.offsets)
 
 
 async def test_a_hook_sees_of_people_what_its_installation_was_granted(bench: Bench) -> None:
@@ -238,7 +258,7 @@ async def test_a_hook_sees_of_people_what_its_installation_was_granted(bench: Be
         return None
 
     dispatcher, _ = bench.dispatcher(script)
-    await bench.run(dispatcher, customer_arrival())
+    await bench.run(dispatcher, customer_arrival(bench.notes))
     await bench.notes.until_finished(1)
     assert seen == {
         plain.id: {"id": "c1", "tier": "gold"},
@@ -251,7 +271,10 @@ async def test_a_plugin_is_not_called_for_its_own_change(bench: Bench) -> None:
     other = installation("other-plugin")
     bench.directory.put(other)
     dispatcher, sandbox = bench.dispatcher(write)
-    own = arrival(1)
-    await bench.run(dispatcher, Arrival(own.record, replace(own.event, source=source_of(found))))
+    own = arrival(bench.notes, 1)
+    await bench.run(
+        dispatcher,
+        Arrival(own.record, msgspec.structs.replace(own.event, source=source_of(found)), bench.notes.offsets),
+    )
     await bench.notes.until_finished(1)
     assert [call.scope.installation_id for call, _ in sandbox.calls] == [other.id]

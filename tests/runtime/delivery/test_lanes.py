@@ -1,49 +1,137 @@
-import asyncio
-from collections.abc import Awaitable, Callable
-from functools import partial
+"""The order of events within a lane, and what a lane gives away at a time."""
 
+from typing import Any
+
+import msgspec
 import pytest
+from aiokafka import ConsumerRecord
 
-from services.runtime.delivery.lanes import Lanes
+from outlet._frames import MAX_PAYLOAD
+from services.common.directory import Installation
+from services.common.events import DomainEvent
+from services.runtime.delivery.arrivals import Arrival
+from services.runtime.delivery.lanes import HookRun, Lane
+from services.runtime.sandbox import RunningCall
+from tests.runtime.installations import installation
 
-
-def recorder(order: list[str]) -> Callable[[str, asyncio.Event | None], Awaitable[None]]:
-    async def work(name: str, gate: asyncio.Event | None = None) -> None:
-        if gate is not None:
-            await gate.wait()
-        order.append(name)
-
-    return work
-
-
-async def test_work_of_one_lane_runs_in_order_and_lanes_do_not_wait_for_each_other() -> None:
-    lanes, order, gate = Lanes(), list[str](), asyncio.Event()
-    work = recorder(order)
-    first = lanes.submit("a", partial(work, "a1", gate))
-    second = lanes.submit("a", partial(work, "a2", None))
-    await lanes.submit("b", partial(work, "b1", None))
-    assert order == ["b1"]
-    gate.set()
-    await asyncio.gather(first, second)
-    assert order == ["b1", "a1", "a2"]
+ALL = (1_000, 1_000_000)
 
 
-async def test_a_failure_does_not_stop_what_waits_behind_it() -> None:
-    lanes, order = Lanes(), list[str]()
+class Endings:
+    """Notes what a lane asks for."""
 
-    async def fail() -> None:
-        raise RuntimeError("broken")
+    def __init__(self, found: Installation) -> None:
+        self.found: Installation | None = found
+        self.alone: list[HookRun] = []
+        self.woken = 0
+        self.emptied = 0
 
-    failing = lanes.submit("a", fail)
-    await lanes.submit("a", partial(recorder(order), "after", None))
-    assert order == ["after"]
-    with pytest.raises(RuntimeError, match="broken"):
-        await failing
+    def current(self, _: str) -> Installation | None:
+        return self.found
+
+    def call_alone(self, run: HookRun) -> None:
+        self.alone.append(run)
+
+    def waiting(self, _: Lane) -> None:
+        self.woken += 1
+
+    def empty(self, _: Lane) -> None:
+        self.emptied += 1
+
+    def open(self, run: HookRun) -> RunningCall:
+        raise AssertionError(run)
+
+    def ended(self, run: HookRun, outcome: Exception | None, seconds: float) -> None:
+        raise AssertionError(run, outcome, seconds)
 
 
-async def test_closing_ends_everything_also_what_waits_in_its_lane() -> None:
-    lanes, order, gate = Lanes(), list[str](), asyncio.Event()
-    tasks = [lanes.submit("a", partial(recorder(order), str(number), gate)) for number in range(3)]
-    await lanes.close()
-    assert all(task.cancelled() for task in tasks)
-    assert order == []
+class Finished:
+    """Stands for the offsets of a partition."""
+
+    def __init__(self) -> None:
+        self.offsets: list[int] = []
+
+    def finish(self, offset: int) -> None:
+        self.offsets.append(offset)
+
+
+@pytest.fixture
+def endings() -> Endings:
+    return Endings(installation())
+
+
+@pytest.fixture
+def lane(endings: Endings) -> Lane:
+    assert endings.found is not None
+    return Lane(endings.found, endings, 5.0)
+
+
+def arrival(number: int, key: str = "k", *, size: int = 2, finished: Any = None) -> Arrival:
+    event = DomainEvent(
+        f"e{number}", "sale.created", "urn:pos", "2026-11-01T12:00:00Z", "acme", "s1", b"{" + b" " * (size - 2) + b"}"
+    )
+    record: ConsumerRecord[bytes, bytes] = ConsumerRecord(
+        "outlet.events.sale", 0, number, 0, 0, key.encode(), event.data, None, 0, 0, event.headers()
+    )
+    offsets: Any = finished or Finished()
+    return Arrival(record, event, offsets)
+
+
+def ids(runs: Any) -> list[str]:
+    return [run.event.id for run in runs]
+
+
+def test_events_of_one_key_are_given_one_after_the_other_and_keys_together(lane: Lane, endings: Endings) -> None:
+    for number, key in enumerate(("a", "a", "b", "a")):
+        lane.submit(arrival(number, key))
+    first = lane.take(*ALL)
+    assert ids(first) == ["e0", "e2"]
+    assert lane.take(*ALL) == []
+    first[1].finish()
+    assert (lane.take(*ALL), endings.woken) == ([], 0)
+    first[0].finish()
+    assert endings.woken == 1
+    second = lane.take(*ALL)
+    assert ids(second) == ["e1"]
+    second[0].finish()
+    (last,) = lane.take(*ALL)
+    assert (last.event.id, endings.emptied) == ("e3", 0)
+    last.finish()
+    assert (len(lane), endings.emptied) == (0, 1)
+
+
+def test_no_more_is_given_than_was_asked_for(lane: Lane) -> None:
+    for number in range(10):
+        lane.submit(arrival(number, f"k{number}", size=100))
+    assert len(lane.take(3, 1_000_000)) == 3
+    assert len(lane.take(100, 250)) == 3
+    assert len(lane.take(*ALL)) == 4
+
+
+def test_an_event_too_large_to_share_a_frame_is_called_by_itself(lane: Lane, endings: Endings) -> None:
+    lane.submit(arrival(1, "a", size=MAX_PAYLOAD + 1))
+    lane.submit(arrival(2, "b"))
+    assert ids(lane.take(*ALL)) == ["e2"]
+    assert ids(endings.alone) == ["e1"]
+
+
+def test_events_of_an_installation_that_was_deactivated_are_finished_without_a_call(
+    lane: Lane, endings: Endings
+) -> None:
+    finished = Finished()
+    for number in range(3):
+        lane.submit(arrival(number, finished=finished))
+    for each in range(3):
+        assert each not in finished.offsets
+    arrivals_searched = finished.offsets
+    endings.found = None
+    assert lane.take(*ALL) == []
+    assert (len(lane), arrivals_searched) == (0, [0, 1, 2])
+
+
+def test_a_lane_goes_by_the_newest_revision(lane: Lane, endings: Endings) -> None:
+    assert endings.found is not None
+    endings.found = msgspec.structs.replace(endings.found, revision=2, config={"rate": 2})
+    lane.submit(arrival(1))
+    lane.take(*ALL)
+    assert (lane.scope.revision, lane.installation.config) == (2, {"rate": 2})

@@ -9,7 +9,7 @@ import pytest
 
 from outlet.manifest import Host
 from services.runtime.invocation import Invocation
-from services.runtime.invoker import _guest_call
+from services.runtime.invoker import guest_call
 from services.runtime.outbound.guard import Guard
 from services.runtime.plugin_api.groups import Context
 from services.runtime.plugin_api.session import PluginApiSession
@@ -37,6 +37,9 @@ async def fetch(api: Api, request: Request) -> dict:
 class NoWork:
     opened: bool = False
 
+    async def before_effect_outside(self) -> None:
+        return None
+
 
 @pytest.mark.timeout(60)
 async def test_a_guest_fetches_what_is_larger_than_a_frame_and_never_sees_its_secret(start_plugin: StartPlugin) -> None:
@@ -55,7 +58,7 @@ async def test_a_guest_fetches_what_is_larger_than_a_frame_and_never_sees_its_se
         held = resources(fetcher=fetcher(Guard(loopback=True), "127.0.0.1"))
         work: Any = NoWork()
         session = PluginApiSession(Context(invocation, work, held))
-        call = _guest_call(invocation)
+        call = guest_call(invocation)
         assert b"2718281828" not in call.scope.payload
         result = read_route_result(await caller.pool.invoke(caller.key, call, session, deadline=10.0))
     answered = msgspec.json.decode(result.body)

@@ -1,0 +1,58 @@
+"""What came from Kafka and is not done yet."""
+
+from aiokafka import ConsumerRecord
+
+from services.common.directory import Installation
+from services.common.events import DomainEvent
+from services.runtime.commerce.personal_data import Hidden, hidden_from
+from services.runtime.commerce.redaction import without
+from services.runtime.delivery.offsets import PartitionOffsets
+
+
+class Arrival:
+    """A record and the event read from it. It is finished once every hook that is owed the event has ended.
+
+    ``seen_before``: another worker may have had it, or this one before it was assigned its partition again.
+    """
+
+    __slots__ = ("_offsets", "_owed", "_views", "event", "record", "seen_before")
+
+    def __init__(
+        self,
+        record: "ConsumerRecord[bytes, bytes]",
+        event: DomainEvent,
+        offsets: PartitionOffsets,
+        *,
+        seen_before: bool = True,
+    ) -> None:
+        self.record = record
+        self.event = event
+        self.seen_before = seen_before
+        self._offsets = offsets
+        self._owed = 1  # to whoever is still looking for hooks
+        self._views: dict[Hidden, DomainEvent] | None = None
+
+    def owe(self, count: int) -> None:
+        """So many more hooks are to end."""
+        self._owed += count
+
+    def ended(self) -> None:
+        """A hook has ended, or the search for hooks."""
+        self._owed -= 1
+        if self._owed == 0:
+            self._offsets.finish(self.record.offset)
+
+    def seen_by(self, installation: Installation) -> DomainEvent:
+        """The event without the personal data that the installation was not granted."""
+        return self.view(hidden_from(installation.grants))
+
+    def view(self, hidden: Hidden) -> DomainEvent:
+        """The event without the personal data of ``hidden`` people; made once for all alike."""
+        if not hidden:
+            return self.event
+        if self._views is None:
+            self._views = {}
+        view = self._views.get(hidden)
+        if view is None:
+            view = self._views[hidden] = without(hidden, self.event)
+        return view

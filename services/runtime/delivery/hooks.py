@@ -1,0 +1,152 @@
+"""Runs the hooks of the events in the lanes, and brings each to its end: kept, tried again, or a dead letter."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from services.common.directory import Directory, Installation
+from services.common.runtime_client import PluginFailed
+from services.runtime.delivery.arrivals import Arrival
+from services.runtime.delivery.dead_letters import DeadLetters
+from services.runtime.delivery.lanes import HookRun, Lane
+from services.runtime.delivery.unit_of_work import AlreadyDone
+from services.runtime.invoker import Attempt, Invoker, PlatformFailed, guest_key
+from services.runtime.reporting import Reporter
+from services.runtime.sandbox import PluginInterrupted, RunningCall, SandboxPool
+
+
+class Hooks:
+    """``crashed`` is called when a hook could not be brought to an end at all: its record is then not finished.
+
+    A hook that makes no API call costs no task of its own here: most of what follows is for those that do.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        sandbox: SandboxPool,
+        invoker: Invoker,
+        reporter: Reporter,
+        dead_letters: DeadLetters,
+        *,
+        deadline: float,
+    ) -> None:
+        self._directory = directory
+        self._sandbox = sandbox
+        self._invoker = invoker
+        self._reporter = reporter
+        self._dead_letters = dead_letters
+        self._deadline = deadline
+        self._lanes: dict[str, Lane] = {}
+        self._fresh: dict[str, Lane] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self.crashed: Callable[[BaseException], None] = _raise
+
+    def submit(self, arrival: Arrival, installation: Installation) -> None:
+        """Owe an event to an installation. It runs from the next :meth:`start` on."""
+        lane = self._lanes.get(installation.id)
+        if lane is None:
+            lane = self._lanes[installation.id] = Lane(installation, self, self._deadline)
+        arrival.owe(1)
+        lane.submit(arrival)
+        self._fresh[installation.id] = lane
+
+    def start(self) -> None:
+        """Run what was submitted."""
+        fresh, self._fresh = self._fresh, {}
+        for lane in fresh.values():
+            self.waiting(lane)
+
+    async def close(self) -> None:
+        """Stop what runs; it is delivered again to whoever takes the partitions over."""
+        self._closed = True
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def current(self, installation_id: str) -> Installation | None:
+        found = self._directory.get(installation_id)
+        return found if found is not None and found.status == "active" else None
+
+    def waiting(self, lane: Lane) -> None:
+        if not self._closed:
+            self._sandbox.feed(guest_key(lane.installation), lane)
+
+    def empty(self, lane: Lane) -> None:
+        del self._lanes[lane.installation.id]
+
+    def open(self, run: HookRun) -> RunningCall:
+        attempt = self._invoker.open(run.invocation)
+        running = RunningCall(attempt.answer)
+        self._start(self._conclude(run, attempt, running))
+        return running
+
+    def ended(self, run: HookRun, outcome: Exception | None, seconds: float) -> None:
+        if self._closed:
+            return
+        if outcome is None:
+            self._reporter.hook_ran(run.lane.installation)
+            run.finish()
+        else:
+            self._start(self._failed(run, outcome))
+
+    def call_alone(self, run: HookRun) -> None:
+        self._start(self._again(run, alone=False))
+
+    async def _conclude(self, run: HookRun, attempt: Attempt, running: RunningCall) -> None:
+        try:
+            await attempt.conclude(running.outcome())
+        except AlreadyDone:
+            run.finish()
+        except (PluginFailed, PluginInterrupted, PlatformFailed) as failure:
+            await self._failed(run, failure)
+        else:
+            self._reporter.hook_ran(run.lane.installation)
+            run.finish()
+
+    async def _failed(self, run: HookRun, outcome: Exception) -> None:
+        if isinstance(outcome, PluginFailed):
+            await self._keep(run, outcome)
+        else:
+            await self._again(run, alone=isinstance(outcome, PluginInterrupted))
+
+    async def _again(self, run: HookRun, *, alone: bool) -> None:
+        """What the platform failed, or what nobody can judge, is called by itself, for as long as it takes."""
+        try:
+            await self._invoker.run(run.invocation, alone=alone)
+        except PluginFailed as failure:
+            await self._keep(run, failure)
+        else:
+            self._reporter.hook_ran(run.lane.installation)
+            run.finish()
+
+    async def _keep(self, run: HookRun, failure: PluginFailed) -> None:
+        installation, event = run.lane.installation, run.event
+        self._reporter.hook_ran(installation)
+        self._reporter.failed(installation, event.type, failure, event.id)
+        await self._dead_letters.publish(
+            run.arrival.record,
+            failure.code,
+            failure.message,
+            installation=installation.id,
+            plugin=installation.plugin_id,
+            version=installation.version,
+            hook=event.type,
+        )
+        run.finish()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._through)
+
+    def _through(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.crashed(error)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
