@@ -22,6 +22,7 @@ from services.runtime.delivery.consumer import EventConsumer
 from services.runtime.delivery.dispatch import Dispatcher
 from services.runtime.delivery.hooks import Hooks
 from services.runtime.delivery.lanes import HookRun
+from services.runtime.delivery.ledger import Ledger
 from services.runtime.invoker import Invoker
 from services.runtime.sandbox import Zygote
 
@@ -31,6 +32,13 @@ class Unreported:
 
     def hook_ran(self, installation: Installation) -> None:
         return None
+
+
+class EmptyLedger:
+    """Stands for the attempt ledger."""
+
+    async def known(self, _: Any) -> set[Any]:
+        return set()
 
 
 class EmptyInbox:
@@ -59,12 +67,14 @@ async def run(bootstrap: str, count: int, dsn: str | None) -> None:
     directory = Directory()
     directory.put(installed(plugin))
     nothing: Any = Unreported()
+    ledger: Any = EmptyLedger() if dsn is None else None
     stopwatch = Stopwatch(count)
     async with Zygote() as zygote, open_pool(zygote, plugin) as pool, _database(dsn) as database:
         resources: Any = None  # for API calls, of which a no-op hook makes none
+        ledger = ledger or Ledger(database, "bench")
         invoker = Invoker(database, pool, resources, nothing)
         hooks = TimedHooks(stopwatch, directory, pool, invoker, nothing, nothing, deadline=5.0)
-        dispatcher = Dispatcher(directory, database, hooks)
+        dispatcher = Dispatcher(directory, database, ledger, hooks)
         consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap,
             group_id=f"bench-{uuid.uuid4().hex}",

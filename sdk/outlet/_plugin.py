@@ -38,6 +38,11 @@ class _Offer(NamedTuple):
     function: Callable[[], Component]
 
 
+class _Hook(NamedTuple):
+    declaration: HookDeclaration
+    handler: Handler
+
+
 class _Schedule(NamedTuple):
     declaration: ScheduleDeclaration
     handler: Handler
@@ -51,7 +56,7 @@ class Plugin:
 
     def __init__(self) -> None:
         self._lifecycle: dict[Lifecycle, Handler] = {}
-        self._hooks: dict[str, Handler] = {}
+        self._hooks: dict[str, _Hook] = {}
         self._routes: dict[tuple[Method, str], Handler] = {}
         self._components: dict[tuple[str, str], _Offer] = {}
         self._schedules: dict[str, _Schedule] = {}
@@ -73,13 +78,38 @@ class Plugin:
         """Runs ``async def handler(api)`` before the platform deletes what the installation stored."""
         return self._on("onUninstall", handler)
 
-    def hook(self, event: str) -> Callable[[Decorated], Decorated]:
-        """Runs ``async def handler(api, event)`` for each event of a type, such as ``sale.created``."""
+    def hook(
+        self,
+        event: str,
+        *,
+        attempts: int | None = None,
+        first_pause: float | None = None,
+        longest_pause: float | None = None,
+        ordered: bool = False,
+    ) -> Callable[[Decorated], Decorated]:
+        """Runs ``async def handler(api, event)`` for each event of a type, such as ``sale.created``.
+
+        One that fails is tried ``attempts`` times in all (8 by default, which is also the most unless the operator
+        says otherwise), after pauses in seconds that double from ``first_pause`` (10) to ``longest_pause`` (3,600) and
+        are cut at random; then the event becomes a dead letter, which can be replayed. ``ordered``: while an event
+        waits for its next attempt, later ones about the same entity wait behind it.
+        """
         if not EVENT_TYPE.fullmatch(event):
             raise DeclarationError(f"hook {event!r}: not an event type such as sale.created or other-plugin/event")
+        for name, value in (("attempts", attempts), ("first_pause", first_pause), ("longest_pause", longest_pause)):
+            if value is not None and value <= 0:
+                raise DeclarationError(f"hook {event!r}: {name} must be above 0, not {value!r}")
+        declaration = HookDeclaration(
+            event=event,
+            attempts=attempts,
+            first_pause_seconds=first_pause,
+            longest_pause_seconds=longest_pause,
+            ordered=ordered,
+        )
 
         def declare(handler: Decorated) -> Decorated:
-            _declare(self._hooks, event, _accepting(handler, ("api", "event")), f"hook {event!r}")
+            hook = _Hook(declaration, _accepting(handler, ("api", "event")))
+            _declare(self._hooks, event, hook, f"hook {event!r}")
             return handler
 
         return declare
@@ -181,7 +211,7 @@ def declared(plugin: Plugin) -> Declared:
     """Read what a plugin's code handles."""
     return Declared(
         lifecycle=tuple(plugin._lifecycle),
-        hooks=tuple(HookDeclaration(event=event) for event in plugin._hooks),
+        hooks=tuple(hook.declaration for hook in plugin._hooks.values()),
         routes=tuple(RouteDeclaration(method=method, path=path) for method, path in plugin._routes),
         schedules=tuple(schedule.declaration for schedule in plugin._schedules.values()),
         jobs=tuple(JobDeclaration(name=name) for name in plugin._jobs),
@@ -212,7 +242,7 @@ def lifecycle_handlers(plugin: Plugin) -> Mapping[Lifecycle, Handler]:
 
 def hook_handlers(plugin: Plugin) -> Mapping[str, Handler]:
     """The handlers by event type; each takes ``(api, event)``."""
-    return plugin._hooks
+    return {event: hook.handler for event, hook in plugin._hooks.items()}
 
 
 def route_handlers(plugin: Plugin) -> Mapping[tuple[Method, str], Handler]:

@@ -104,9 +104,18 @@ class Dependency(_Part, frozen=True, kw_only=True):
 
 
 class HookDeclaration(_Part, frozen=True, kw_only=True):
-    """An event type the plugin handles."""
+    """An event type the plugin handles.
+
+    A hook that fails is tried ``attempts`` times in all; the pauses grow from ``first_pause_seconds`` to
+    ``longest_pause_seconds``. None: the operator's defaults, which are also the most. ``ordered``: while an event waits
+    for its next attempt, later ones of the same record key wait behind it.
+    """
 
     event: str
+    attempts: int | None = None
+    first_pause_seconds: float | None = None
+    longest_pause_seconds: float | None = None
+    ordered: bool = False
 
 
 class RouteDeclaration(_Part, frozen=True, kw_only=True):
@@ -222,6 +231,10 @@ def check(manifest: Manifest) -> None:
     _check_secrets(manifest)
     for hook in manifest.hooks:
         _match(EVENT_TYPE, hook.event, "hooks.event", "an event type such as sale.created or other-plugin/event")
+        for key in ("attempts", "first_pause_seconds", "longest_pause_seconds"):
+            value = getattr(hook, key)
+            if value is not None and value <= 0:
+                raise ManifestError(f"hooks.{key}: must be above 0")
     for route in manifest.routes:
         _match(ROUTE_PATH, route.path, "routes.path", "a path such as /points/{customer_id}")
     for component in manifest.components:

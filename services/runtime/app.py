@@ -25,7 +25,10 @@ from services.runtime.collector import collect_rarely
 from services.runtime.delivery.consumer import GROUP, EventConsumer
 from services.runtime.delivery.dead_letters import DeadLetters
 from services.runtime.delivery.dispatch import Dispatcher
+from services.runtime.delivery.failures import Failures
 from services.runtime.delivery.hooks import Hooks
+from services.runtime.delivery.ledger import Ledger
+from services.runtime.delivery.retries import RetryRunner, new_holder
 from services.runtime.invoker import Invoker
 from services.runtime.isolation import require_protection
 from services.runtime.limits.rate_limiter import RateLimiter
@@ -115,8 +118,11 @@ async def run(settings: RuntimeSettings) -> None:
         )
         invoker = Invoker(database, sandbox, resources, reporter)
         dead_letters = DeadLetters(producer)
-        hooks = Hooks(directory, sandbox, invoker, reporter, dead_letters, deadline=settings.hook_deadline)
-        dispatcher = Dispatcher(directory, database, hooks, webhooks)
+        ledger = Ledger(database, new_holder())
+        failures = Failures(ledger, dead_letters, settings.retry_policy)
+        hooks = Hooks(directory, sandbox, invoker, reporter, failures, deadline=settings.hook_deadline)
+        dispatcher = Dispatcher(directory, database, ledger, hooks, webhooks)
+        retries = RetryRunner(database, ledger, hooks, failures)
         sender = WebhookSender(directory, database, outbound)
         scheduler = Scheduler(directory, database)
         runner = BackgroundRunner(directory, database, invoker, reporter, dead_letters, deadline=settings.job_deadline)
@@ -162,6 +168,7 @@ async def run(settings: RuntimeSettings) -> None:
                 ]
                 tasks += [background.create_task(work) for work in (webhooks.run(database), sender.run())]
                 consuming = background.create_task(events.run())
+                retrying = background.create_task(retries.run())
                 collect_rarely()
                 await server.ready()
                 log.info("worker ready", worker=settings.worker_id, address=settings.address)
@@ -169,6 +176,7 @@ async def run(settings: RuntimeSettings) -> None:
                 log.info("worker stopping", worker=settings.worker_id)
                 consuming.cancel()
                 await events.drain()
+                retrying.cancel()
             for task in tasks:
                 task.cancel()
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sqlalchemy import Column, DateTime, Index, LargeBinary, String, UniqueConstraint, func, text
+from sqlalchemy import BigInteger, Column, DateTime, Identity, Index, LargeBinary, String, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
@@ -113,6 +113,55 @@ class ScheduleClock(RuntimeModel, table=True):
     schedule: str = Field(primary_key=True)
     planned_at: datetime = Field(sa_type=DateTime(timezone=True))
     next_at: datetime = Field(sa_type=DateTime(timezone=True))
+
+
+class LedgerEntry(RuntimeModel, table=True):
+    """One event for one hook that did not succeed at once: what was tried, and when it is tried again.
+
+    ``state`` is ``waiting``, then ``succeeded``, ``dead`` (a dead letter) or ``discarded``. ``attempts`` counts those
+    that were begun: a worker that is killed in the middle of one has made it. ``due_at`` is when the next worker may
+    take it: its time, or the end of the lease of ``leased_by``. ``ordered`` entries of one ``record_key`` wait for
+    each other, in the order of their ids. ``event`` is msgpack of the whole event, as the POS published it.
+    """
+
+    __tablename__ = "attempt_ledger"
+    __table_args__: ClassVar[Any] = (
+        UniqueConstraint("installation_id", "target", "source", "event_id", name="attempt_ledger_once"),
+        Index("attempt_ledger_due", "due_at", "installation_id", postgresql_where=text("state = 'waiting'")),
+        Index(
+            "attempt_ledger_key",
+            "installation_id",
+            "record_key",
+            "id",
+            postgresql_where=text("state = 'waiting' AND ordered"),
+        ),
+        Index("attempt_ledger_state", "organization_id", "state", "id"),
+        Index("attempt_ledger_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+    )
+
+    id: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    installation_id: str
+    target: str
+    source: str
+    event_id: str
+    organization_id: str
+    store_id: str
+    plugin_id: str
+    version: str
+    record_key: bytes = Field(sa_type=LargeBinary)
+    event: bytes = Field(sa_type=LargeBinary)
+    ordered: bool
+    state: str
+    attempts: int
+    most_attempts: int
+    due_at: datetime = Field(sa_type=DateTime(timezone=True))
+    leased_by: str | None = None
+    code: str | None = None
+    message: str | None = None
+    stack: str | None = None
+    failed_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
+    finished_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
 
 
 class PluginValue(RuntimeModel, table=True):

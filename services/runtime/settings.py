@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from outlet._frames import Tier
 from services.common.settings import ServiceSettings
+from services.runtime.delivery.failures import RetryPolicy
 
 
 class RuntimeSettings(ServiceSettings):
@@ -27,6 +28,11 @@ class RuntimeSettings(ServiceSettings):
     route_deadline: float = 10.0
     lifecycle_deadline: float = 30.0
     job_deadline: float = 60.0
+    hook_attempts: int = Field(default=8, ge=1)
+    """How often a hook is tried before its event becomes a dead letter; a hook may ask for less."""
+    hook_first_pause: float = Field(default=10.0, gt=0)
+    """Seconds up to which the pause after a hook's first failure may last; it doubles with each further one."""
+    hook_longest_pause: float = Field(default=3_600.0, gt=0)
     guest_concurrency: int = 8
     """Calls in flight in one sandbox."""
     sandbox_minimum: Tier | None = None
@@ -59,6 +65,10 @@ class RuntimeSettings(ServiceSettings):
     @property
     def denied_networks(self) -> list[IPv4Network | IPv6Network]:
         return _networks(self.outbound_denied)
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        return RetryPolicy(self.hook_attempts, self.hook_first_pause, self.hook_longest_pause)
 
     @property
     def required_tier(self) -> Tier:

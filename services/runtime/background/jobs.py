@@ -135,9 +135,10 @@ class BackgroundRunner:
             pause = pause_before(attempts, self._chance())
             await self._queue.postpone(work, self._now() + pause, attempts)
             return
+        event = _event(installation, work)
         await self._dead_letters.keep(
-            _event(installation, work),
-            installation.id,
+            event,
+            event.record_key(installation.id).encode(),
             failure.code,
             failure.message,
             installation=installation.id,

@@ -15,7 +15,7 @@ class Arrival:
     ``seen_before``: another worker may have had it, or this one before it was assigned its partition again.
     """
 
-    __slots__ = ("_offsets", "_owed", "_views", "event", "record", "seen_before")
+    __slots__ = ("_offsets", "_owed", "_views", "event", "key", "record", "seen_before")
 
     def __init__(
         self,
@@ -26,6 +26,7 @@ class Arrival:
         seen_before: bool = True,
     ) -> None:
         self.record = record
+        self.key: bytes = record.key or b""
         self.event = event
         self.seen_before = seen_before
         self._offsets = offsets
@@ -41,6 +42,17 @@ class Arrival:
         self._owed -= 1
         if self._owed == 0:
             self._offsets.finish(self.record.offset)
+
+    @property
+    def entry(self) -> None:
+        """It comes from Kafka."""
+
+    def kept(self) -> None:
+        """A failed attempt is in the ledger, and this record has nothing more to do with it."""
+
+    def give_back(self) -> None:
+        """The hook will not run: whoever was to is not there any more."""
+        self.ended()
 
     def seen_by(self, installation: Installation) -> DomainEvent:
         """The event without the personal data that the installation was not granted."""

@@ -41,10 +41,10 @@ class DeadLetters:
         }
         await self._keep(record.key, record.value, list(record.headers), added)
 
-    async def keep(self, event: DomainEvent, key: str, code: str, reason: str, **facts: str) -> None:
-        """Keep what came from no record, as the event that it would have been. Waits for a broker that is away."""
+    async def keep(self, event: DomainEvent, key: bytes, code: str, reason: str, **facts: str) -> None:
+        """Keep an event that a plugin has failed for good, under its record ``key``. Waits as :meth:`publish` does."""
         added = {"code": code, "reason": reason[:REASON_LENGTH], **facts}
-        await self._keep(event.record_key(key).encode(), event.data, event.headers(), added)
+        await self._keep(key, event.data, event.headers(), added)
 
     async def _keep(
         self, key: bytes | None, value: bytes | None, headers: Sequence[Header], added: Mapping[str, str]

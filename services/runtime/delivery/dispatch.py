@@ -1,6 +1,7 @@
 """From an event to the hooks of the plugins that listen to it."""
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import asyncpg
 
@@ -9,9 +10,12 @@ from services.common.events import DomainEvent
 from services.common.topics import entity_of
 from services.runtime.delivery.arrivals import Arrival
 from services.runtime.delivery.hooks import Hooks
+from services.runtime.delivery.ledger import Ledger, OrderedKey
 from services.runtime.delivery.unit_of_work import InboxKey, already_done
 from services.runtime.invocation import source_of
 from services.runtime.outbound.webhooks.feed import Owed, WebhookFeed
+
+Owing: TypeAlias = tuple[Arrival, Installation]
 
 
 class Dispatcher:
@@ -21,11 +25,13 @@ class Dispatcher:
         self,
         directory: Directory,
         database: "asyncpg.Pool[asyncpg.Record]",
+        ledger: Ledger,
         hooks: Hooks,
         webhooks: WebhookFeed | None = None,
     ) -> None:
         self._directory = directory
         self._database = database
+        self._ledger = ledger
         self.hooks = hooks
         self._webhooks = webhooks or WebhookFeed()
 
@@ -37,13 +43,37 @@ class Dispatcher:
         await self._webhooks.consume(self._database, self._owed(arrivals))
         listeners = _Listeners(self._directory)
         owed = [(arrival, found) for arrival in arrivals for found in listeners.of(arrival.event)]
-        done = await already_done(self._database, [_key(*pair) for pair in owed if pair[0].seen_before])
+        done = await self._done([_key(*pair) for pair in owed if pair[0].seen_before])
+        if done:
+            owed = [pair for pair in owed if _key(*pair) not in done]
+        waits = await self._waits(owed)
         for arrival, installation in owed:
-            if not done or _key(arrival, installation) not in done:
+            arrival.owe(1)
+            if waits and (installation.id, arrival.key) in waits and _is_ordered(installation, arrival.event.type):
+                waits[installation.id, arrival.key].append((arrival, installation))
+            else:
                 self.hooks.submit(arrival, installation)
+        for parked in waits.values():
+            await self.hooks.park(parked)
         for arrival in arrivals:
             arrival.ended()
         self.hooks.start()
+
+    async def _done(self, keys: list[InboxKey]) -> set[InboxKey]:
+        """What was committed before, or is the ledger's business."""
+        if not keys:
+            return set()
+        return await already_done(self._database, keys) | await self._ledger.known(keys)
+
+    async def _waits(self, owed: list[Owing]) -> dict[OrderedKey, list[Owing]]:
+        """The keys for which an earlier event waits in the ledger that later ones must not overtake."""
+        keys = {(found.id, arrival.key) for arrival, found in owed if _is_ordered(found, arrival.event.type)}
+        if not keys:
+            return {}
+        known = self.hooks.failures.waiting_keys
+        asked = known.now()
+        blocked = await self._ledger.blocked(keys)
+        return {key: [] for key in keys if known.unknown_at(key, asked) or key in blocked}
 
     def _owed(self, arrivals: list[Arrival]) -> Iterator[Owed]:
         """What webhooks are to get: what the installation's hook would, and also what the plugin itself changed."""
@@ -78,3 +108,7 @@ class _Listeners:
 
 def _key(arrival: Arrival, installation: Installation) -> InboxKey:
     return InboxKey(installation.id, arrival.event.type, arrival.event.source, arrival.event.id)
+
+
+def _is_ordered(installation: Installation, event: str) -> bool:
+    return any(hook.ordered and hook.event == event for hook in installation.manifest.hooks)

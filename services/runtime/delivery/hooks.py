@@ -1,16 +1,17 @@
 """Runs the hooks of the events in the lanes, and brings each to its end: kept, tried again, or a dead letter."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from services.common.directory import Directory, Installation
 from services.common.runtime_client import PluginFailed
-from services.runtime.delivery.arrivals import Arrival
-from services.runtime.delivery.dead_letters import DeadLetters
+from services.runtime.delivery.failures import Failures
 from services.runtime.delivery.lanes import HookRun, Lane
+from services.runtime.delivery.origins import Origin
 from services.runtime.delivery.unit_of_work import AlreadyDone
 from services.runtime.invoker import Attempt, Invoker, PlatformFailed, guest_key
+from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.reporting import Reporter
 from services.runtime.sandbox import PluginInterrupted, RunningCall, SandboxPool
 
@@ -27,7 +28,7 @@ class Hooks:
         sandbox: SandboxPool,
         invoker: Invoker,
         reporter: Reporter,
-        dead_letters: DeadLetters,
+        failures: Failures,
         *,
         deadline: float,
     ) -> None:
@@ -35,7 +36,7 @@ class Hooks:
         self._sandbox = sandbox
         self._invoker = invoker
         self._reporter = reporter
-        self._dead_letters = dead_letters
+        self.failures = failures
         self._deadline = deadline
         self._lanes: dict[str, Lane] = {}
         self._fresh: dict[str, Lane] = {}
@@ -43,14 +44,27 @@ class Hooks:
         self._closed = False
         self.crashed: Callable[[BaseException], None] = _raise
 
-    def submit(self, arrival: Arrival, installation: Installation) -> None:
+    def submit(self, origin: Origin, installation: Installation) -> None:
         """Owe an event to an installation. It runs from the next :meth:`start` on."""
         lane = self._lanes.get(installation.id)
         if lane is None:
             lane = self._lanes[installation.id] = Lane(installation, self, self._deadline)
-        arrival.owe(1)
-        lane.submit(arrival)
+        lane.submit(origin)
         self._fresh[installation.id] = lane
+
+    def stray(self, origin: Origin, installation: Installation) -> HookRun:
+        """An event that is not to run, as something that can be kept."""
+        return HookRun(Lane(installation, self, self._deadline), origin)
+
+    async def park(self, owed: Sequence[tuple[Origin, Installation]]) -> None:
+        """Keep events that are owed to one installation in the ledger, for their turn."""
+        if not owed:
+            return
+        lane = Lane(owed[0][1], self, self._deadline)
+        runs = [HookRun(lane, origin) for origin, _ in owed]
+        await self.failures.park(lane, runs)
+        for run in runs:
+            run.origin.ended()
 
     def start(self) -> None:
         """Run what was submitted."""
@@ -66,6 +80,10 @@ class Hooks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def installation(self, installation_id: str) -> Installation | None:
+        """The installation as it is now, active or not."""
+        return self._directory.get(installation_id)
+
     def current(self, installation_id: str) -> Installation | None:
         found = self._directory.get(installation_id)
         return found if found is not None and found.status == "active" else None
@@ -78,6 +96,10 @@ class Hooks:
         del self._lanes[lane.installation.id]
 
     def open(self, run: HookRun) -> RunningCall:
+        if self._closed:
+            refused = RunningCall(_refuse)
+            refused.result.add_done_callback(lambda result: result.exception())  # nobody waits for it
+            return refused
         attempt = self._invoker.open(run.invocation)
         running = RunningCall(attempt.answer)
         self._start(self._conclude(run, attempt, running))
@@ -126,15 +148,8 @@ class Hooks:
         installation, event = run.lane.installation, run.event
         self._reporter.hook_ran(installation)
         self._reporter.failed(installation, event.type, failure, event.id)
-        await self._dead_letters.publish(
-            run.arrival.record,
-            failure.code,
-            failure.message,
-            installation=installation.id,
-            plugin=installation.plugin_id,
-            version=installation.version,
-            hook=event.type,
-        )
+        await self.failures.keep(run, failure)
+        run.origin.kept()
         run.finish()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -146,6 +161,10 @@ class Hooks:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.crashed(error)
+
+
+async def _refuse(method: str, arguments: dict[str, Any]) -> Any:
+    raise ApiRefusal("platform_stopping", "this worker stops: the event is delivered again")
 
 
 def _raise(error: BaseException) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from outlet._frames import MAX_PAYLOAD
-from outlet.manifest import Limits
+from outlet.manifest import HookDeclaration, Limits
 from services.common.directory import Installation
 from services.common.events import DomainEvent
 from services.runtime.commerce.personal_data import hidden_from
-from services.runtime.delivery.arrivals import Arrival
+from services.runtime.delivery.origins import Origin
 from services.runtime.invocation import Invocation, source_of
 from services.runtime.invoker import scope_data
 from services.runtime.sandbox import RunningCall, ScopeData, hook_payload
@@ -40,12 +40,12 @@ class Endings(Protocol):
 class HookRun:
     """One event for one installation's hook. ``event`` is what the installation may see, once its turn has come."""
 
-    __slots__ = ("arrival", "event", "lane")
+    __slots__ = ("event", "lane", "origin")
 
-    def __init__(self, lane: "Lane", arrival: Arrival) -> None:
+    def __init__(self, lane: "Lane", origin: Origin) -> None:
         self.lane = lane
-        self.arrival = arrival
-        self.event: DomainEvent = arrival.event
+        self.origin = origin
+        self.event: DomainEvent = origin.event
 
     @property
     def invocation(self) -> Invocation:
@@ -71,7 +71,7 @@ class HookRun:
     def finish(self) -> None:
         """Nothing is left to do: the next event of its key has its turn."""
         self.lane.leave(self)
-        self.arrival.ended()
+        self.origin.ended()
 
 
 class Lane:
@@ -81,7 +81,7 @@ class Lane:
         self.endings = endings
         self.hook_deadline = hook_deadline
         self._waiting: deque[HookRun] = deque()
-        self._behind: dict[bytes | None, deque[HookRun] | None] = {}
+        self._behind: dict[bytes, deque[HookRun] | None] = {}
         """The keys whose turn somebody has, and who comes after."""
         self._adopt(installation)
 
@@ -89,9 +89,9 @@ class Lane:
         """Keys that have work."""
         return len(self._behind)
 
-    def submit(self, arrival: Arrival) -> None:
+    def submit(self, origin: Origin) -> None:
         """The event waits for its turn from now on."""
-        run, key = HookRun(self, arrival), arrival.record.key
+        run, key = HookRun(self, origin), origin.key
         if key not in self._behind:
             self._behind[key] = None
             self._waiting.append(run)
@@ -103,7 +103,7 @@ class Lane:
 
     def leave(self, run: HookRun) -> None:
         """The event has had its turn."""
-        key = run.arrival.record.key
+        key = run.origin.key
         behind = self._behind[key]
         if not behind:
             del self._behind[key]
@@ -117,7 +117,7 @@ class Lane:
         """See :class:`services.runtime.sandbox.HookSource`."""
         current = self.endings.current(self.installation.id)
         if current is None:
-            self._drop()
+            self.give_back()
             return []
         if current.revision != self.installation.revision:
             self._adopt(current)
@@ -125,7 +125,7 @@ class Lane:
         size = 0
         while self._waiting and len(taken) < most and size < most_bytes:
             run = self._waiting.popleft()
-            run.event = run.arrival.view(self._hidden)
+            run.event = run.origin.view(self._hidden)
             length = len(run.event.data)
             if length > MAX_PAYLOAD:
                 self.endings.call_alone(run)
@@ -134,10 +134,25 @@ class Lane:
             taken.append(run)
         return taken
 
-    def _drop(self) -> None:
+    def give_back(self) -> None:
         """Judged when their turn comes: what was deactivated while its events waited does not run any more."""
         while self._waiting:
-            self._waiting.popleft().finish()
+            run = self._waiting.popleft()
+            self.leave(run)
+            run.origin.give_back()
+
+    def take_behind(self, run: HookRun) -> list[HookRun]:
+        """The events of ordered hooks that wait behind ``run``, which leave this lane."""
+        behind = self._behind[run.origin.key]
+        if not behind:
+            return []
+        taken = [each for each in behind if self.hook(each.event.type).ordered]
+        self._behind[run.origin.key] = deque(each for each in behind if not self.hook(each.event.type).ordered)
+        return taken
+
+    def hook(self, event: str) -> HookDeclaration:
+        """What the plugin declares of its hook for a type of event."""
+        return self._hooks.get(event) or HookDeclaration(event=event)
 
     def _adopt(self, installation: Installation) -> None:
         self.installation = installation
@@ -147,3 +162,4 @@ class Lane:
         own = self.limits.hook_seconds
         self.deadline = self.hook_deadline if own is None else min(own, self.hook_deadline)
         self._hidden = hidden_from(installation.grants)
+        self._hooks = {hook.event: hook for hook in installation.manifest.hooks}

@@ -16,7 +16,9 @@ from services.common.events import DomainEvent
 from services.common.runtime_client import PluginFailed
 from services.runtime.delivery.arrivals import Arrival
 from services.runtime.delivery.dispatch import Dispatcher
+from services.runtime.delivery.failures import Failures, RetryPolicy
 from services.runtime.delivery.hooks import Hooks
+from services.runtime.delivery.ledger import Ledger
 from services.runtime.invocation import source_of
 from services.runtime.invoker import Invoker
 from services.runtime.outbound.webhooks.feed import WebhookFeed
@@ -52,7 +54,7 @@ class Notes:
         assert (during, bool(event_id)) == ("sale.created", True)
         self.failures.append(failure)
 
-    async def publish(self, _: Any, code: str, reason: str, **facts: str) -> None:
+    async def keep(self, _: DomainEvent, __: bytes, code: str, reason: str, **facts: str) -> None:
         self.letters.append({"code": code, "reason": reason, **facts})
 
     def finish(self, offset: int) -> None:
@@ -87,9 +89,11 @@ def scripted_dispatcher(
     scripted: Any = sandbox
     noted: Any = notes
     invoker = Invoker(pool, scripted, resources(webhooks=webhooks or WebhookFeed()), noted)
-    hooks = Hooks(directory, scripted, invoker, noted, noted, deadline=5.0)
+    ledger = Ledger(pool, "tests")
+    failures = Failures(ledger, noted, RetryPolicy())
+    hooks = Hooks(directory, scripted, invoker, noted, failures, deadline=5.0)
     hooks.crashed = notes.crashes.append
-    return Dispatcher(directory, pool, hooks, webhooks)
+    return Dispatcher(directory, pool, ledger, hooks, webhooks)
 
 
 @dataclass
@@ -185,22 +189,14 @@ async def test_events_of_one_key_run_in_order_and_of_other_keys_beside_them(benc
     assert order == [3, 1, 2]
 
 
-async def test_a_failing_hook_is_reported_kept_as_a_dead_letter_and_finished(bench: Bench) -> None:
+async def test_a_failing_hook_is_reported_and_its_event_kept_for_another_attempt(bench: Bench) -> None:
     dispatcher, _ = bench.dispatcher(raising)
     await bench.run(dispatcher, arrival(bench.notes, 1))
     await bench.notes.until_finished(1)
     assert [failure.code for failure in bench.notes.failures] == ["plugin_raised"]
-    found = bench.directory.listeners("sale.created", "acme", "s1")[0]
-    assert bench.notes.letters == [
-        {
-            "code": "plugin_raised",
-            "reason": "ValueError: no",
-            "installation": found.id,
-            "plugin": "loyalty-points",
-            "version": "1.0.0",
-            "hook": "sale.created",
-        }
-    ]
+    assert bench.notes.letters == []
+    (kept,) = await bench.pool.fetch("SELECT state, attempts, code, message FROM attempt_ledger")
+    assert tuple(kept) == ("waiting", 1, "plugin_raised", "ValueError: no")
 
 
 async def test_what_is_deactivated_while_its_event_waits_does_not_run(bench: Bench) -> None:

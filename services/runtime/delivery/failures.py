@@ -1,0 +1,169 @@
+"""What becomes of an event whose hook failed: another attempt after a pause, or a dead letter."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import stamina
+
+from outlet.manifest import HookDeclaration
+from services.common.runtime_client import PluginFailed
+from services.runtime.delivery.dead_letters import DeadLetters
+from services.runtime.delivery.lanes import HookRun, Lane
+from services.runtime.delivery.ledger import Failure, LeasedEntry, Ledger, NewEntry, OrderedKey
+from services.runtime.delivery.unit_of_work import InboxKey, is_transient
+from services.runtime.delivery.waiting_keys import WaitingKeys
+
+MESSAGE_LENGTH = 2_000
+STACK_LENGTH = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and when a hook is tried, unless it says otherwise; a hook can only ask for less.
+
+    The pause after the n-th failure is random between 0 and ``first_pause`` * 2^(n-1), at most ``longest_pause``: full
+    jitter (https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/). Seconds.
+    """
+
+    attempts: int = 8
+    first_pause: float = 10.0
+    longest_pause: float = 3_600.0
+
+    def most_attempts(self, hook: HookDeclaration) -> int:
+        return min(hook.attempts or self.attempts, self.attempts)
+
+    def pause(self, hook: HookDeclaration, failures: int, chance: float) -> timedelta:
+        """The pause after so many failures; ``chance`` is from 0 to 1."""
+        first = hook.first_pause_seconds or self.first_pause
+        longest = min(hook.longest_pause_seconds or self.longest_pause, self.longest_pause)
+        return timedelta(seconds=min(longest, first * 2.0 ** min(failures - 1, 60)) * chance)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Failures:
+    """Keeps failed and parked events in the ledger. Waits for a database or broker that is away: nothing is dropped."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        dead_letters: DeadLetters,
+        policy: RetryPolicy,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.waiting_keys = WaitingKeys()
+        self._ledger = ledger
+        self._dead_letters = dead_letters
+        self._policy = policy
+        self._now = now
+        self._chance = chance
+        self._adding = asyncio.Lock()
+
+    async def keep(self, run: HookRun, failure: PluginFailed) -> None:
+        """Keep a failed attempt: the first one of an event, or one of an entry of the ledger.
+
+        Behind an ordered hook's event, those that wait for its key are kept too, for their turn.
+        """
+        hook, now, entry = run.lane.hook(run.event.type), self._now(), run.origin.entry
+        attempts = entry.attempts if entry else 1
+        most = entry.most_attempts if entry else self._policy.most_attempts(hook)
+        dead = attempts >= most
+        if dead:
+            await self._tell(run, failure.code, failure.message, attempts)
+        kept = Failure(
+            code=failure.code,
+            message=_storable(failure.message)[:MESSAGE_LENGTH],
+            stack=_storable(failure.stack)[-STACK_LENGTH:],
+            at=now,
+        )
+        due = now + self._policy.pause(hook, attempts, self._chance())
+        if entry is not None:
+            async for attempt in stamina.retry_context(on=is_transient_exception, attempts=None, timeout=None):
+                with attempt:
+                    await self._ledger.failed(entry, run.lane.installation.version, kept, due, dead=dead)
+            return
+        behind = run.lane.take_behind(run) if hook.ordered and not dead else []
+        first = self._entry(run.lane, run, attempts=1, due_at=due, failure=kept, dead=dead)
+        await self._add([first, *(self._entry(run.lane, each, due_at=now) for each in behind)])
+        for each in behind:
+            each.origin.ended()
+
+    async def park(self, lane: Lane, runs: list[HookRun]) -> None:
+        """Keep events for their turn, in this order."""
+        now = self._now()
+        await self._add([self._entry(lane, run, due_at=now) for run in runs])
+
+    async def bury(self, run: HookRun, entry: LeasedEntry) -> None:
+        """No worker came back from the last attempt: make the event a dead letter."""
+        reason = "the worker ended during the last attempt"
+        await self._tell(run, "attempt_lost", reason, entry.attempts)
+        kept = Failure(code="attempt_lost", message=reason, stack="", at=self._now())
+        await self._ledger.failed(entry, run.lane.installation.version, kept, kept.at, dead=True)
+
+    async def _add(self, entries: list[NewEntry]) -> None:
+        keys: set[OrderedKey] = {(each.key.installation_id, each.record_key) for each in entries if each.ordered}
+        with self.waiting_keys.adding(keys):
+            await self._in_turn(entries)
+
+    async def _in_turn(self, entries: list[NewEntry]) -> None:
+        async with self._adding:  # the order of the rows is the order of the events
+            async for attempt in stamina.retry_context(on=is_transient_exception, attempts=None, timeout=None):
+                with attempt:
+                    await self._ledger.add(entries)
+
+    async def _tell(self, run: HookRun, code: str, reason: str, attempts: int) -> None:
+        installation = run.lane.installation
+        await self._dead_letters.keep(
+            run.origin.event,
+            run.origin.key,
+            code,
+            reason,
+            installation=installation.id,
+            plugin=installation.plugin_id,
+            version=installation.version,
+            hook=run.event.type,
+            attempts=str(attempts),
+            at=self._now().isoformat(),
+        )
+
+    def _entry(
+        self,
+        lane: Lane,
+        run: HookRun,
+        *,
+        due_at: datetime,
+        attempts: int = 0,
+        failure: Failure | None = None,
+        dead: bool = False,
+    ) -> NewEntry:
+        event = run.origin.event
+        hook = lane.hook(event.type)
+        return NewEntry(
+            key=InboxKey(lane.installation.id, event.type, event.source, event.id),
+            event=event,
+            plugin_id=lane.installation.plugin_id,
+            version=lane.installation.version,
+            record_key=run.origin.key,
+            ordered=hook.ordered,
+            attempts=attempts,
+            most_attempts=self._policy.most_attempts(hook),
+            due_at=due_at,
+            failure=failure,
+            dead=dead,
+        )
+
+
+def is_transient_exception(error: Exception) -> bool:
+    return is_transient(error)
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL's text has no NUL, and no half of a surrogate pair."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()

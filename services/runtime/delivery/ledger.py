@@ -1,0 +1,214 @@
+"""The rows of the attempt ledger: everything that is SQL about them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+import asyncpg
+import msgspec
+
+from services.common.events import DomainEvent
+from services.runtime.delivery.unit_of_work import InboxKey
+
+OrderedKey: TypeAlias = tuple[str, bytes]
+"""An installation and a record key."""
+
+_ADD = """
+INSERT INTO attempt_ledger (installation_id, target, source, event_id, organization_id, store_id, plugin_id, version,
+    record_key, event, ordered, state, attempts, most_attempts, due_at, code, message, stack, failed_at, finished_at)
+SELECT a.*, CASE WHEN a.state = 'dead' THEN a.failed_at END
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+    $9::bytea[], $10::bytea[], $11::bool[], $12::text[], $13::int[], $14::int[], $15::timestamptz[], $16::text[],
+    $17::text[], $18::text[], $19::timestamptz[])
+    AS a (installation_id, target, source, event_id, organization_id, store_id, plugin_id, version, record_key, event,
+    ordered, state, attempts, most_attempts, due_at, code, message, stack, failed_at)
+ON CONFLICT ON CONSTRAINT attempt_ledger_once DO NOTHING
+"""
+_KNOWN = """
+SELECT installation_id, target, source, event_id FROM attempt_ledger
+JOIN unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS asked (installation_id, target, source, event_id)
+USING (installation_id, target, source, event_id)
+"""
+_BLOCKED = """
+SELECT DISTINCT installation_id, record_key FROM attempt_ledger
+JOIN unnest($1::text[], $2::bytea[]) AS asked (installation_id, record_key) USING (installation_id, record_key)
+WHERE state = 'waiting' AND ordered
+"""
+_DUE = "SELECT DISTINCT installation_id FROM attempt_ledger WHERE state = 'waiting' AND due_at <= $1"
+_LEASE = """
+UPDATE attempt_ledger SET due_at = $3, leased_by = $4, attempts = attempts + 1
+WHERE id IN (
+    SELECT id FROM attempt_ledger AS a
+    WHERE state = 'waiting' AND due_at <= $1 AND installation_id = ANY($2::text[]) AND attempts < most_attempts
+      AND NOT (ordered AND EXISTS (
+          SELECT FROM attempt_ledger AS earlier
+          WHERE earlier.state = 'waiting' AND earlier.ordered AND earlier.installation_id = a.installation_id
+            AND earlier.record_key = a.record_key AND earlier.id < a.id))
+    ORDER BY due_at, id LIMIT $5 FOR UPDATE SKIP LOCKED
+)
+RETURNING id, installation_id, record_key, event, ordered, attempts, most_attempts
+"""
+_EXHAUSTED = """
+UPDATE attempt_ledger SET due_at = $2, leased_by = $3
+WHERE id IN (
+    SELECT id FROM attempt_ledger WHERE state = 'waiting' AND due_at <= $1 AND attempts >= most_attempts
+    ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED
+)
+RETURNING id, installation_id, record_key, event, ordered, attempts, most_attempts
+"""
+_RENEW = "UPDATE attempt_ledger SET due_at = $2 WHERE id = ANY($3::bigint[]) AND leased_by = $1 RETURNING id"
+_SUCCEEDED = """
+UPDATE attempt_ledger SET state = 'succeeded', finished_at = $2, leased_by = NULL
+WHERE id = ANY($1::bigint[]) AND state = 'waiting'
+"""
+_FAILED = """
+UPDATE attempt_ledger
+SET state = $3::text, due_at = $4, code = $5, message = $6, stack = $7, failed_at = $8, version = $9, leased_by = NULL,
+    finished_at = CASE WHEN $3::text = 'dead' THEN $8::timestamptz END
+WHERE id = $1 AND leased_by = $2 AND state = 'waiting'
+"""
+_GIVE_BACK = """
+UPDATE attempt_ledger SET due_at = $3, leased_by = NULL, attempts = attempts - 1
+WHERE id = ANY($1::bigint[]) AND leased_by = $2 AND state = 'waiting'
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What an attempt failed with, and when."""
+
+    code: str
+    message: str
+    stack: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEntry:
+    """An event to be kept: after ``attempts`` that failed, the last with ``failure``; or, without any, for its turn.
+
+    ``dead``: it is not tried again.
+    """
+
+    key: InboxKey
+    event: DomainEvent
+    plugin_id: str
+    version: str
+    record_key: bytes
+    ordered: bool
+    attempts: int
+    most_attempts: int
+    due_at: datetime
+    failure: Failure | None = None
+    dead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedEntry:
+    """An event that this worker is to try. ``attempts`` counts this one already."""
+
+    id: int
+    installation_id: str
+    record_key: bytes
+    event: DomainEvent
+    ordered: bool
+    attempts: int
+    most_attempts: int
+
+    @property
+    def key(self) -> InboxKey:
+        return InboxKey(self.installation_id, self.event.type, self.event.source, self.event.id)
+
+
+class Ledger:
+    """Leases entries to one worker, whose ``holder`` is unique to the process."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", holder: str) -> None:
+        self._pool = pool
+        self._holder = holder
+
+    async def add(self, entries: Sequence[NewEntry]) -> None:
+        """Keep entries, in this order; those that are known stay as they are."""
+        if entries:
+            await self._pool.execute(_ADD, *(list(column) for column in zip(*map(_row, entries), strict=True)))
+
+    async def known(self, keys: Sequence[InboxKey]) -> set[InboxKey]:
+        """Which of ``keys`` are in the ledger, whatever became of them: they are its business alone."""
+        if not keys:
+            return set()
+        rows = await self._pool.fetch(_KNOWN, *zip(*(key.row() for key in keys), strict=True))
+        return {InboxKey(*row) for row in rows}
+
+    async def blocked(self, keys: Iterable[OrderedKey]) -> set[OrderedKey]:
+        """For which of ``keys`` an earlier event waits that later ones must not overtake."""
+        asked = list(keys)
+        if not asked:
+            return set()
+        rows = await self._pool.fetch(_BLOCKED, [key[0] for key in asked], [key[1] for key in asked])
+        return {(row["installation_id"], row["record_key"]) for row in rows}
+
+    async def due(self, now: datetime) -> set[str]:
+        """The installations that have something to try."""
+        return {row["installation_id"] for row in await self._pool.fetch(_DUE, now)}
+
+    async def lease(
+        self, installations: Iterable[str], now: datetime, until: datetime, limit: int
+    ) -> list[LeasedEntry]:
+        """At most ``limit`` entries of these installations, those first that are due longest."""
+        return _leased(await self._pool.fetch(_LEASE, now, list(installations), until, self._holder, limit))
+
+    async def lease_exhausted(self, now: datetime, until: datetime, limit: int) -> list[LeasedEntry]:
+        """Entries whose last attempt was begun by a worker that did not come back."""
+        return _leased(await self._pool.fetch(_EXHAUSTED, now, until, self._holder, limit))
+
+    async def renew(self, ids: Sequence[int], until: datetime) -> set[int]:
+        """Keep leases until ``until``; the ids of those that were still held."""
+        return {row["id"] for row in await self._pool.fetch(_RENEW, self._holder, until, ids)}
+
+    async def succeeded(self, ids: Sequence[int], now: datetime) -> None:
+        """Their effects are committed."""
+        await self._pool.execute(_SUCCEEDED, ids, now)
+
+    async def failed(self, entry: LeasedEntry, version: str, failure: Failure, due_at: datetime, *, dead: bool) -> None:
+        """An attempt failed: another at ``due_at``, or none. Nothing happens when the lease was lost."""
+        await self._pool.execute(
+            _FAILED,
+            entry.id,
+            self._holder,
+            "dead" if dead else "waiting",
+            due_at,
+            failure.code,
+            failure.message,
+            failure.stack,
+            failure.at,
+            version,
+        )
+
+    async def give_back(self, ids: Sequence[int], now: datetime) -> None:
+        """They were not tried after all."""
+        await self._pool.execute(_GIVE_BACK, ids, self._holder, now)
+
+
+def _row(entry: NewEntry) -> tuple[object, ...]:
+    failure, event = entry.failure, entry.event
+    return (
+        *entry.key.row(),
+        event.organization,
+        event.store,
+        entry.plugin_id,
+        entry.version,
+        entry.record_key,
+        msgspec.msgpack.encode(event),
+        entry.ordered,
+        "dead" if entry.dead else "waiting",
+        entry.attempts,
+        entry.most_attempts,
+        entry.due_at,
+        *((failure.code, failure.message, failure.stack, failure.at) if failure else (None,) * 4),
+    )
+
+
+def _leased(rows: Sequence[asyncpg.Record]) -> list[LeasedEntry]:
+    entries = (LeasedEntry(**{**row, "event": msgspec.msgpack.decode(row["event"], type=DomainEvent)}) for row in rows)
+    return sorted(entries, key=lambda entry: entry.id)

@@ -1,0 +1,197 @@
+"""Brings the entries of the attempt ledger back to their hooks when they are due."""
+
+import asyncio
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import asyncpg
+import structlog
+
+from services.common.database import DATABASE_ERRORS
+from services.common.events import DomainEvent
+from services.runtime.commerce.personal_data import Hidden
+from services.runtime.commerce.redaction import without
+from services.runtime.delivery.failures import Failures, utc_now
+from services.runtime.delivery.hooks import Hooks
+from services.runtime.delivery.ledger import LeasedEntry, Ledger
+from services.runtime.delivery.unit_of_work import already_done
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 0.25
+LEASE = timedelta(seconds=60)
+RENEW_SECONDS = 15.0
+HELD_AT_ONCE = 256
+PER_INSTALLATION = 64
+
+
+class Retry:
+    """An entry on its way to its hook: an origin, as what comes from Kafka is another."""
+
+    __slots__ = ("_entry", "_runner", "failed")
+
+    def __init__(self, entry: LeasedEntry, runner: "RetryRunner") -> None:
+        self.failed = False
+        """Whether the ledger knows already how the attempt ended."""
+        self._entry = entry
+        self._runner = runner
+
+    @property
+    def entry(self) -> LeasedEntry:
+        return self._entry
+
+    def kept(self) -> None:
+        self.failed = True
+
+    @property
+    def event(self) -> DomainEvent:
+        return self.entry.event
+
+    @property
+    def key(self) -> bytes:
+        return self.entry.record_key
+
+    def view(self, hidden: Hidden) -> DomainEvent:
+        return without(hidden, self.entry.event)
+
+    def ended(self) -> None:
+        self._runner.ended(self)
+
+    def give_back(self) -> None:
+        self._runner.give_back(self)
+
+
+class RetryRunner:
+    """Leases due entries of active installations, and hands them to their lanes beside what comes from Kafka."""
+
+    def __init__(
+        self,
+        database: "asyncpg.Pool[asyncpg.Record]",
+        ledger: Ledger,
+        hooks: Hooks,
+        failures: Failures,
+        *,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._hooks = hooks
+        self._failures = failures
+        self._now = now
+        self._held: dict[int, Retry] = {}
+        self._succeeded: list[int] = []
+        self._returned: list[int] = []
+        self._moved = asyncio.Event()
+
+    async def run(self) -> None:
+        """Run until cancelled, then :meth:`close`."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._renew_regularly())
+                while True:
+                    if not await self._turn_safely():
+                        await self._something_or_later()
+        finally:
+            await self.close()
+
+    async def turn(self) -> int:
+        """Write down what has ended, and start what is due and may run now; how much was started."""
+        await self._write_down()
+        now = self._now()
+        await self._bury(now)
+        room = HELD_AT_ONCE - len(self._held)
+        busy = Counter(retry.entry.installation_id for retry in self._held.values())
+        due = await self._ledger.due(now) if room > 0 else set()
+        eligible = [each for each in due if busy[each] < PER_INSTALLATION and self._hooks.current(each) is not None]
+        if not eligible:
+            return 0
+        entries = await self._ledger.lease(eligible, now, now + LEASE, min(room, PER_INSTALLATION))
+        for entry in entries:
+            self._start(entry)
+        self._hooks.start()
+        return len(entries)
+
+    def ended(self, retry: Retry) -> None:
+        """The attempt has ended."""
+        if self._held.pop(retry.entry.id, None) is not None and not retry.failed:
+            self._succeeded.append(retry.entry.id)
+            self._moved.set()
+
+    def give_back(self, retry: Retry) -> None:
+        """The attempt was not made."""
+        if self._held.pop(retry.entry.id, None) is not None:
+            self._returned.append(retry.entry.id)
+            self._moved.set()
+
+    async def renew(self) -> None:
+        """Keep the leases of what runs. What another worker has taken over is its own; the inbox keeps us apart."""
+        held = list(self._held)
+        if held:
+            kept = await self._ledger.renew(held, self._now() + LEASE)
+            for lost in set(held) - kept:
+                self._held.pop(lost, None)
+
+    async def close(self) -> None:
+        """Give back what has not ended: another worker can take it at once."""
+        self._returned += self._held
+        self._held.clear()
+        try:
+            await self._write_down()
+        except DATABASE_ERRORS as error:
+            log.warning("entries of the ledger wait for the end of their lease", error=repr(error))
+
+    async def _write_down(self) -> None:
+        succeeded, returned = list(self._succeeded), list(self._returned)
+        if succeeded:
+            await self._ledger.succeeded(succeeded, self._now())
+            del self._succeeded[: len(succeeded)]
+        if returned:
+            await self._ledger.give_back(returned, self._now())
+            del self._returned[: len(returned)]
+
+    async def _bury(self, now: datetime) -> None:
+        exhausted = await self._ledger.lease_exhausted(now, now + LEASE, PER_INSTALLATION)
+        done = await already_done(self._database, [entry.key for entry in exhausted])
+        await self._ledger.succeeded([entry.id for entry in exhausted if entry.key in done], now)
+        for entry in exhausted:
+            installation = self._hooks.installation(entry.installation_id)
+            if entry.key not in done and installation is not None:
+                await self._failures.bury(self._hooks.stray(Retry(entry, self), installation), entry)
+
+    def _start(self, entry: LeasedEntry) -> None:
+        retry = self._held[entry.id] = Retry(entry, self)
+        installation = self._hooks.current(entry.installation_id)
+        if installation is None:  # deactivated between the look and the lease
+            retry.give_back()
+        else:
+            self._hooks.submit(retry, installation)
+
+    async def _turn_safely(self) -> bool:
+        try:
+            return bool(await self.turn())
+        except DATABASE_ERRORS as error:
+            log.warning("attempt ledger not looked at, trying again", error=repr(error))
+            return False
+
+    async def _renew_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await self.renew()
+            except DATABASE_ERRORS as error:
+                log.warning("leases not renewed, trying again", error=repr(error))
+
+    async def _something_or_later(self) -> None:
+        self._moved.clear()
+        try:
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._moved.wait()
+        except TimeoutError:
+            return
+
+
+def new_holder() -> str:
+    """Who leases entries: unique to the process, whatever the worker's name."""
+    return uuid.uuid4().hex

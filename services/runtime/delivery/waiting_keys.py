@@ -1,0 +1,43 @@
+"""Which keys this worker has just made wait, where the ledger may not have said so yet."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from services.runtime.delivery.ledger import OrderedKey
+
+
+class WaitingKeys:
+    """Closes the gap between asking the ledger which keys wait and acting on its answer.
+
+    A key that began to wait in between is remembered here until an answer can have known of it.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since: dict[OrderedKey, float] = {}
+
+    @contextmanager
+    def adding(self, keys: Iterable[OrderedKey]) -> Iterator[None]:
+        """Within the block the keys become known to the ledger."""
+        keys = list(keys)
+        for key in keys:
+            self._since[key] = float("inf")
+        yield
+        now = self._clock()
+        for key in keys:
+            self._since[key] = now
+
+    def now(self) -> float:
+        """The time to give to :meth:`unknown_at`: take it before the ledger is asked."""
+        return self._clock()
+
+    def unknown_at(self, key: OrderedKey, asked: float) -> bool:
+        """Whether the key waits, and an answer to what was ``asked`` then may not have known. Forgets what it knew."""
+        since = self._since.get(key)
+        if since is None:
+            return False
+        if since >= asked:
+            return True
+        del self._since[key]
+        return False
