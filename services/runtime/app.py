@@ -28,6 +28,7 @@ from services.runtime.delivery.dispatch import Dispatcher
 from services.runtime.delivery.failures import Failures
 from services.runtime.delivery.hooks import Hooks
 from services.runtime.delivery.ledger import Ledger
+from services.runtime.delivery.parking import Parking
 from services.runtime.delivery.retries import RetryRunner, new_holder
 from services.runtime.invoker import Invoker
 from services.runtime.isolation import require_protection
@@ -169,6 +170,7 @@ async def run(settings: RuntimeSettings) -> None:
                 tasks += [background.create_task(work) for work in (webhooks.run(database), sender.run())]
                 consuming = background.create_task(events.run())
                 retrying = background.create_task(retries.run())
+                tasks.append(background.create_task(Parking(hooks, events.full).run()))
                 collect_rarely()
                 await server.ready()
                 log.info("worker ready", worker=settings.worker_id, address=settings.address)

@@ -7,7 +7,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, Column, DateTime, Identity, Index, LargeBinary, String, UniqueConstraint, func, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    false,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
@@ -121,13 +133,15 @@ class LedgerEntry(RuntimeModel, table=True):
     ``state`` is ``waiting``, then ``succeeded``, ``dead`` (a dead letter) or ``discarded``. ``attempts`` counts those
     that were begun: a worker that is killed in the middle of one has made it. ``due_at`` is when the next worker may
     take it: its time, or the end of the lease of ``leased_by``. ``ordered`` entries of one ``record_key`` wait for
-    each other, in the order of their ids. ``event`` is msgpack of the whole event, as the POS published it.
+    each other, in the order of their ids: those of ordered hooks, and those that have not been tried. ``alone``: its
+    guest ended with it and others in it, so it has the next one for itself. ``event`` is msgpack of the whole event, as
+    the POS published it.
     """
 
     __tablename__ = "attempt_ledger"
     __table_args__: ClassVar[Any] = (
         UniqueConstraint("installation_id", "target", "source", "event_id", name="attempt_ledger_once"),
-        Index("attempt_ledger_due", "due_at", "installation_id", postgresql_where=text("state = 'waiting'")),
+        Index("attempt_ledger_due", "installation_id", "due_at", postgresql_where=text("state = 'waiting'")),
         Index(
             "attempt_ledger_key",
             "installation_id",
@@ -151,6 +165,7 @@ class LedgerEntry(RuntimeModel, table=True):
     record_key: bytes = Field(sa_type=LargeBinary)
     event: bytes = Field(sa_type=LargeBinary)
     ordered: bool
+    alone: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     state: str
     attempts: int
     most_attempts: int

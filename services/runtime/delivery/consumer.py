@@ -67,7 +67,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._commit_regularly())
             while True:
-                await self._until(lambda: self._offsets.unfinished() < self._records_in_flight)
+                await self._until(lambda: not self.full())
                 batches = await self._consumer.getmany(timeout_ms=200, max_records=BATCH)
                 if batches:
                     # Cancelled or not, what was taken is handed on to its hooks: drain waits for all of it.
@@ -76,6 +76,10 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
                     await asyncio.shield(self._taking)
                 if self._crash is not None:
                     raise self._crash
+
+    def full(self) -> bool:
+        """Whether no more records are taken until some are done."""
+        return self._offsets.unfinished() >= self._records_in_flight
 
     async def drain(self) -> None:
         """Let what was taken end, for a bounded time, and commit; what did not end is delivered again."""

@@ -49,7 +49,7 @@ class Dispatcher:
         waits = await self._waits(owed)
         for arrival, installation in owed:
             arrival.owe(1)
-            if waits and (installation.id, arrival.key) in waits and _is_ordered(installation, arrival.event.type):
+            if waits and (installation.id, arrival.key) in waits and self._must_wait(installation, arrival):
                 waits[installation.id, arrival.key].append((arrival, installation))
             else:
                 self.hooks.submit(arrival, installation)
@@ -67,13 +67,19 @@ class Dispatcher:
 
     async def _waits(self, owed: list[Owing]) -> dict[OrderedKey, list[Owing]]:
         """The keys for which an earlier event waits in the ledger that later ones must not overtake."""
-        keys = {(found.id, arrival.key) for arrival, found in owed if _is_ordered(found, arrival.event.type)}
+        keys = {(found.id, arrival.key) for arrival, found in owed if self._must_wait(found, arrival)}
         if not keys:
             return {}
         known = self.hooks.failures.waiting_keys
         asked = known.now()
-        blocked = await self._ledger.blocked(keys)
-        return {key: [] for key in keys if known.unknown_at(key, asked) or key in blocked}
+        blocked = await self._ledger.blocked(key for key in keys if key[0] not in known.slow)
+        return {key: [] for key in keys if known.unknown_at(key, asked) or key in blocked or key[0] in known.slow}
+
+    def _must_wait(self, installation: Installation, arrival: Arrival) -> bool:
+        """Whether it must not overtake what waits."""
+        if installation.id in self.hooks.failures.waiting_keys.installations:
+            return True
+        return any(hook.ordered and hook.event == arrival.event.type for hook in installation.manifest.hooks)
 
     def _owed(self, arrivals: list[Arrival]) -> Iterator[Owed]:
         """What webhooks are to get: what the installation's hook would, and also what the plugin itself changed."""
@@ -108,7 +114,3 @@ class _Listeners:
 
 def _key(arrival: Arrival, installation: Installation) -> InboxKey:
     return InboxKey(installation.id, arrival.event.type, arrival.event.source, arrival.event.id)
-
-
-def _is_ordered(installation: Installation, event: str) -> bool:
-    return any(hook.ordered and hook.event == event for hook in installation.manifest.hooks)

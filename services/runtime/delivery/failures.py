@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -87,25 +87,44 @@ class Failures:
         if entry is not None:
             async for attempt in stamina.retry_context(on=is_transient_exception, attempts=None, timeout=None):
                 with attempt:
-                    await self._ledger.failed(entry, run.lane.installation.version, kept, due, dead=dead)
+                    await self._ledger.failed(
+                        entry, run.lane.installation.version, kept, due, dead=dead, ordered=hook.ordered
+                    )
             return
-        behind = run.lane.take_behind(run) if hook.ordered and not dead else []
-        first = self._entry(run.lane, run, attempts=1, due_at=due, failure=kept, dead=dead)
+        first = self._entry(run.lane, run, attempts=1, due_at=due, failure=kept, dead=dead, ordered=hook.ordered)
+        await self._add_with_those_behind(first, run, ordered_only=True)
+
+    async def interrupted(self, run: HookRun) -> None:
+        """The guest ended with this event and others in it: it gets another attempt, with the guest for itself."""
+        now, entry = self._now(), run.origin.entry
+        if entry is None:
+            first = self._entry(run.lane, run, due_at=now, alone=True)
+            await self._add_with_those_behind(first, run, ordered_only=False)
+            return
+        async for attempt in stamina.retry_context(on=is_transient_exception, attempts=None, timeout=None):
+            with attempt:
+                await self._ledger.give_back([entry.id], now, alone=True)
+
+    async def park(self, runs: Sequence[HookRun]) -> None:
+        """Keep events that nobody has tried for their turn, in this order. They have left their lanes."""
+        now = self._now()
+        await self._add([self._entry(run.lane, run, due_at=now) for run in runs])
+        for run in runs:
+            run.origin.ended()
+
+    async def _add_with_those_behind(self, first: NewEntry, run: HookRun, *, ordered_only: bool) -> None:
+        behind = run.lane.take_behind(run, ordered_only=ordered_only) if first.ordered and not first.dead else []
+        now = self._now()
         await self._add([first, *(self._entry(run.lane, each, due_at=now) for each in behind)])
         for each in behind:
             each.origin.ended()
-
-    async def park(self, lane: Lane, runs: list[HookRun]) -> None:
-        """Keep events for their turn, in this order."""
-        now = self._now()
-        await self._add([self._entry(lane, run, due_at=now) for run in runs])
 
     async def bury(self, run: HookRun, entry: LeasedEntry) -> None:
         """No worker came back from the last attempt: make the event a dead letter."""
         reason = "the worker ended during the last attempt"
         await self._tell(run, "attempt_lost", reason, entry.attempts)
         kept = Failure(code="attempt_lost", message=reason, stack="", at=self._now())
-        await self._ledger.failed(entry, run.lane.installation.version, kept, kept.at, dead=True)
+        await self._ledger.failed(entry, run.lane.installation.version, kept, kept.at, dead=True, ordered=False)
 
     async def _add(self, entries: list[NewEntry]) -> None:
         keys: set[OrderedKey] = {(each.key.installation_id, each.record_key) for each in entries if each.ordered}
@@ -142,6 +161,8 @@ class Failures:
         attempts: int = 0,
         failure: Failure | None = None,
         dead: bool = False,
+        ordered: bool = True,
+        alone: bool = False,
     ) -> NewEntry:
         event = run.origin.event
         hook = lane.hook(event.type)
@@ -151,7 +172,8 @@ class Failures:
             plugin_id=lane.installation.plugin_id,
             version=lane.installation.version,
             record_key=run.origin.key,
-            ordered=hook.ordered,
+            ordered=ordered,
+            alone=alone,
             attempts=attempts,
             most_attempts=self._policy.most_attempts(hook),
             due_at=due_at,

@@ -61,10 +61,11 @@ class Hooks:
         if not owed:
             return
         lane = Lane(owed[0][1], self, self._deadline)
-        runs = [HookRun(lane, origin) for origin, _ in owed]
-        await self.failures.park(lane, runs)
-        for run in runs:
-            run.origin.ended()
+        await self.failures.park([HookRun(lane, origin) for origin, _ in owed])
+
+    def lanes(self) -> list[Lane]:
+        """Those that have work."""
+        return list(self._lanes.values())
 
     def start(self) -> None:
         """Run what was submitted."""
@@ -115,7 +116,8 @@ class Hooks:
             self._start(self._failed(run, outcome))
 
     def call_alone(self, run: HookRun) -> None:
-        self._start(self._again(run, alone=False))
+        entry = run.origin.entry
+        self._start(self._again(run, alone=entry is not None and entry.alone))
 
     async def _conclude(self, run: HookRun, attempt: Attempt, running: RunningCall) -> None:
         try:
@@ -131,11 +133,15 @@ class Hooks:
     async def _failed(self, run: HookRun, outcome: Exception) -> None:
         if isinstance(outcome, PluginFailed):
             await self._keep(run, outcome)
+        elif isinstance(outcome, PluginInterrupted):
+            await self.failures.interrupted(run)
+            run.origin.kept()
+            run.finish()
         else:
-            await self._again(run, alone=isinstance(outcome, PluginInterrupted))
+            await self._again(run, alone=False)
 
     async def _again(self, run: HookRun, *, alone: bool) -> None:
-        """What the platform failed, or what nobody can judge, is called by itself, for as long as it takes."""
+        """An event by itself, for as long as it takes: what the platform failed, what is large, or may be to blame."""
         try:
             await self._invoker.run(run.invocation, alone=alone)
         except PluginFailed as failure:

@@ -28,7 +28,7 @@ class Endings(Protocol):
         """The hook ended without having made an API call."""
 
     def call_alone(self, run: "HookRun") -> None:
-        """The event is too large to go with others."""
+        """The event is not to go with others."""
 
     def waiting(self, lane: "Lane") -> None:
         """Events wait in a lane that may have had none."""
@@ -83,6 +83,8 @@ class Lane:
         self._waiting: deque[HookRun] = deque()
         self._behind: dict[bytes, deque[HookRun] | None] = {}
         """The keys whose turn somebody has, and who comes after."""
+        self.ended = 0
+        """Events that have had their turn."""
         self._adopt(installation)
 
     def __len__(self) -> int:
@@ -103,6 +105,7 @@ class Lane:
 
     def leave(self, run: HookRun) -> None:
         """The event has had its turn."""
+        self.ended += 1
         key = run.origin.key
         behind = self._behind[key]
         if not behind:
@@ -127,7 +130,7 @@ class Lane:
             run = self._waiting.popleft()
             run.event = run.origin.view(self._hidden)
             length = len(run.event.data)
-            if length > MAX_PAYLOAD:
+            if length > MAX_PAYLOAD or (run.origin.entry is not None and run.origin.entry.alone):
                 self.endings.call_alone(run)
                 continue
             size += length
@@ -141,14 +144,44 @@ class Lane:
             self.leave(run)
             run.origin.give_back()
 
-    def take_behind(self, run: HookRun) -> list[HookRun]:
-        """The events of ordered hooks that wait behind ``run``, which leave this lane."""
+    def take_behind(self, run: HookRun, *, ordered_only: bool) -> list[HookRun]:
+        """The events that wait behind ``run`` and must stay behind it: they leave this lane."""
         behind = self._behind[run.origin.key]
         if not behind:
             return []
-        taken = [each for each in behind if self.hook(each.event.type).ordered]
-        self._behind[run.origin.key] = deque(each for each in behind if not self.hook(each.event.type).ordered)
+        taken = [each for each in behind if each.origin.entry is None and self._stays(each, ordered_only=ordered_only)]
+        self._behind[run.origin.key] = deque(each for each in behind if each not in taken)
         return taken
+
+    def take_untried(self) -> list[HookRun]:
+        """All that came from Kafka and whose turn has not come, in order per key: it leaves this lane."""
+        taken: list[HookRun] = []
+        waiting, self._waiting = self._waiting, deque()
+        for run in waiting:
+            if run.origin.entry is not None:
+                self._waiting.append(run)
+                continue
+            taken.append(run)
+            behind = self._behind.pop(run.origin.key) or deque()
+            taken += [each for each in behind if each.origin.entry is None]
+            for retried in (each for each in behind if each.origin.entry is not None):
+                self.submit(retried.origin)
+        for key, followers in self._behind.items():
+            if followers:
+                taken += [each for each in followers if each.origin.entry is None]
+                self._behind[key] = deque(each for each in followers if each.origin.entry is not None)
+        if not self._behind:
+            self.endings.empty(self)
+        return taken
+
+    @property
+    def untried(self) -> int:
+        """How many events that would be."""
+        behind = sum(len(each) for each in self._behind.values() if each)
+        return len(self._waiting) + behind
+
+    def _stays(self, run: HookRun, *, ordered_only: bool) -> bool:
+        return not ordered_only or self.hook(run.event.type).ordered
 
     def hook(self, event: str) -> HookDeclaration:
         """What the plugin declares of its hook for a type of event."""

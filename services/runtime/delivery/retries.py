@@ -99,6 +99,9 @@ class RetryRunner:
     async def turn(self) -> int:
         """Write down what has ended, and start what is due and may run now; how much was started."""
         await self._write_down()
+        waiting_keys = self._failures.waiting_keys
+        asked = waiting_keys.now()
+        waiting_keys.heard(await self._ledger.in_turn(), asked)
         now = self._now()
         await self._bury(now)
         room = HELD_AT_ONCE - len(self._held)

@@ -16,6 +16,10 @@ class WaitingKeys:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._since: dict[OrderedKey, float] = {}
+        self.installations: set[str] = set()
+        """Those with entries that later events must not overtake: as last heard of the ledger, and what came since."""
+        self.slow: set[str] = set()
+        """Those whose events all go by the ledger, until it has no more of them."""
 
     @contextmanager
     def adding(self, keys: Iterable[OrderedKey]) -> Iterator[None]:
@@ -23,10 +27,16 @@ class WaitingKeys:
         keys = list(keys)
         for key in keys:
             self._since[key] = float("inf")
+            self.installations.add(key[0])
         yield
         now = self._clock()
         for key in keys:
             self._since[key] = now
+
+    def heard(self, installations: set[str], asked: float) -> None:
+        """Take over what the ledger said to what was ``asked`` then."""
+        self.installations = installations | {key[0] for key, since in self._since.items() if since >= asked}
+        self.slow &= self.installations
 
     def now(self) -> float:
         """The time to give to :meth:`unknown_at`: take it before the ledger is asked."""

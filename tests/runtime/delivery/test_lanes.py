@@ -135,3 +135,16 @@ def test_a_lane_goes_by_the_newest_revision(lane: Lane, endings: Endings) -> Non
     lane.submit(arrival(1))
     lane.take(*ALL)
     assert (lane.scope.revision, lane.installation.config) == (2, {"rate": 2})
+
+
+def test_what_waits_can_be_taken_out_and_what_runs_stays(lane: Lane, endings: Endings) -> None:
+    for number, key in enumerate(("a", "a", "b", "b", "c")):
+        lane.submit(arrival(number, key))
+    (running,) = lane.take(1, 1_000)
+    assert lane.untried == 4
+    assert sorted(ids(lane.take_untried())) == ["e1", "e2", "e3", "e4"]
+    assert (lane.untried, lane.take(*ALL), endings.emptied) == (0, [], 0)
+    running.finish()
+    assert endings.emptied == 1
+    lane.submit(arrival(9, "b"))
+    assert ids(lane.take(*ALL)) == ["e9"]

@@ -17,10 +17,11 @@ from services.runtime.delivery.dispatch import Dispatcher
 from services.runtime.delivery.failures import Failures, RetryPolicy
 from services.runtime.delivery.hooks import Hooks
 from services.runtime.delivery.ledger import Ledger
+from services.runtime.delivery.parking import Parking
 from services.runtime.delivery.retries import LEASE, RetryRunner
 from services.runtime.delivery.unit_of_work import InboxKey
 from services.runtime.invoker import Invoker
-from services.runtime.sandbox import GuestCall
+from services.runtime.sandbox import GuestCall, PluginInterrupted
 from tests.runtime.delivery.test_dispatch import Notes, arrival
 from tests.runtime.installations import installation
 from tests.runtime.resources import resources
@@ -284,6 +285,70 @@ async def test_an_event_that_comes_while_its_key_is_being_written_down_stays_beh
     world.clock.pass_by(seconds=10)
     await worker.until(world.in_states("succeeded", "succeeded"))
     assert done == [1, 2]
+
+
+async def test_an_event_whose_guest_ended_with_others_in_it_has_the_next_one_for_itself(world: World) -> None:
+    world.install()
+    done: list[bool] = []
+
+    async def script(api: Api, call: GuestCall) -> bytes | None:
+        alone = worker.sandbox.calls[-1][1]
+        if not alone:
+            raise PluginInterrupted("the guest ended")
+        await api("events.emit", {"event": "done", "data": {}})
+        done.append(alone)
+        return None
+
+    worker = world.worker(script)
+    await worker.consume(arrival(world.notes, 1), arrival(world.notes, 2))
+    await world.notes.until_finished(2)
+    assert await world.states() == [("e1", "waiting", 0), ("e2", "waiting", 0)]
+    await worker.until(world.in_states("succeeded", "succeeded"))
+    assert (done, world.notes.failures) == ([True, True], [])
+
+
+async def test_a_slow_plugins_events_go_by_the_ledger_while_others_wait_for_nothing(world: World) -> None:
+    found = world.install()
+    gate = asyncio.Event()
+    done: list[int] = []
+
+    async def script(_: Api, call: GuestCall) -> bytes | None:
+        await gate.wait()
+        done.append(number(call))
+        return None
+
+    worker = world.worker(script)
+    hooks = worker.dispatcher.hooks
+    full = True
+    parking = Parking(hooks, lambda: full)
+    await worker.consume(*(arrival(world.notes, offset) for offset in range(1, 5)))
+    await parking.look(1)
+    assert await world.states() == []  # seen for the first time: it may be fast
+    await parking.look(1)
+    assert [event for event, _, _ in await world.states()] == ["e2", "e3", "e4"]
+    assert world.notes.finished == [2, 3, 4]
+    await worker.consume(arrival(world.notes, 5, key="another"))
+    assert [event for event, _, _ in await world.states()] == ["e2", "e3", "e4", "e5"]
+    gate.set()
+    await worker.until(world.in_states(*["succeeded"] * 4))
+    assert [each for each in done if each != 5] == [1, 2, 3, 4]
+    await worker.runner.turn()
+    await worker.consume(arrival(world.notes, 6))
+    await world.notes.until_finished(6)
+    assert len(await world.states()) == 4
+    assert found.id not in hooks.failures.waiting_keys.slow
+
+
+async def test_a_fast_plugin_is_not_parked_however_much_waits(world: World) -> None:
+    world.install()
+    script, done = failing()
+    worker = world.worker(script)
+    parking = Parking(worker.dispatcher.hooks, lambda: True)
+    await parking.look(1)
+    await worker.consume(*(arrival(world.notes, offset, key=f"k{offset}") for offset in range(1, 50)))
+    await parking.look(1)
+    await world.notes.until_finished(49)
+    assert (await world.states(), len(done)) == ([], 49)
 
 
 async def test_what_was_deactivated_waits_without_losing_attempts(world: World) -> None:

@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("record_key", sa.LargeBinary(), nullable=False),
         sa.Column("event", sa.LargeBinary(), nullable=False),
         sa.Column("ordered", sa.Boolean(), nullable=False),
+        sa.Column("alone", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("most_attempts", sa.Integer(), nullable=False),
@@ -41,7 +42,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("installation_id", "target", "source", "event_id", name="attempt_ledger_once"),
     )
     waiting = sa.text("state = 'waiting'")
-    op.create_index("attempt_ledger_due", "attempt_ledger", ["due_at", "installation_id"], postgresql_where=waiting)
+    op.create_index("attempt_ledger_due", "attempt_ledger", ["installation_id", "due_at"], postgresql_where=waiting)
     op.create_index(
         "attempt_ledger_key",
         "attempt_ledger",
