@@ -135,7 +135,7 @@ class LedgerEntry(RuntimeModel, table=True):
     take it: its time, or the end of the lease of ``leased_by``. ``ordered`` entries of one ``record_key`` wait for
     each other, in the order of their ids: those of ordered hooks, and those that have not been tried. ``alone``: its
     guest ended with it and others in it, so it has the next one for itself. ``event`` is msgpack of the whole event, as
-    the POS published it.
+    the POS published it, ``position`` where on Kafka: ``topic/partition/offset``.
     """
 
     __tablename__ = "attempt_ledger"
@@ -164,6 +164,7 @@ class LedgerEntry(RuntimeModel, table=True):
     version: str
     record_key: bytes = Field(sa_type=LargeBinary)
     event: bytes = Field(sa_type=LargeBinary)
+    position: str
     ordered: bool
     alone: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     state: str

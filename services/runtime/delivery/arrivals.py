@@ -44,6 +44,11 @@ class Arrival:
             self._offsets.finish(self.record.offset)
 
     @property
+    def position(self) -> str:
+        """Where the record is: ``topic/partition/offset``."""
+        return f"{self.record.topic}/{self.record.partition}/{self.record.offset}"
+
+    @property
     def entry(self) -> None:
         """It comes from Kafka."""
 

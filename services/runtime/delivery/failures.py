@@ -139,11 +139,15 @@ class Failures:
 
     async def _tell(self, run: HookRun, code: str, reason: str, attempts: int) -> None:
         installation = run.lane.installation
+        topic, partition, offset = run.origin.position.rsplit("/", 2)
         await self._dead_letters.keep(
             run.origin.event,
             run.origin.key,
             code,
             reason,
+            topic=topic,
+            partition=partition,
+            offset=offset,
             installation=installation.id,
             plugin=installation.plugin_id,
             version=installation.version,
@@ -172,6 +176,7 @@ class Failures:
             plugin_id=lane.installation.plugin_id,
             version=lane.installation.version,
             record_key=run.origin.key,
+            position=run.origin.position,
             ordered=ordered,
             alone=alone,
             attempts=attempts,

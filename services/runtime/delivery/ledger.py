@@ -17,13 +17,13 @@ OrderedKey: TypeAlias = tuple[str, bytes]
 _ADD = """
 INSERT INTO attempt_ledger (installation_id, target, source, event_id, organization_id, store_id, plugin_id,
     version, record_key, event, ordered, state, attempts, most_attempts, due_at, code, message, stack, failed_at, alone,
-    finished_at)
+    position, finished_at)
 SELECT a.*, CASE WHEN a.state = 'dead' THEN a.failed_at END
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
     $9::bytea[], $10::bytea[], $11::bool[], $12::text[], $13::int[], $14::int[], $15::timestamptz[], $16::text[],
-    $17::text[], $18::text[], $19::timestamptz[], $20::bool[])
+    $17::text[], $18::text[], $19::timestamptz[], $20::bool[], $21::text[])
     AS a (installation_id, target, source, event_id, organization_id, store_id, plugin_id, version, record_key, event,
-    ordered, state, attempts, most_attempts, due_at, code, message, stack, failed_at, alone)
+    ordered, state, attempts, most_attempts, due_at, code, message, stack, failed_at, alone, position)
 ON CONFLICT ON CONSTRAINT attempt_ledger_once DO NOTHING
 """
 _KNOWN = """
@@ -60,7 +60,7 @@ WHERE id IN (
             AND earlier.record_key = a.record_key AND earlier.id < a.id))
     ORDER BY due_at, id LIMIT $5 FOR UPDATE SKIP LOCKED
 )
-RETURNING id, installation_id, record_key, event, alone, attempts, most_attempts
+RETURNING id, installation_id, record_key, event, position, alone, attempts, most_attempts
 """
 _EXHAUSTED = """
 UPDATE attempt_ledger SET due_at = $2, leased_by = $3
@@ -68,7 +68,7 @@ WHERE id IN (
     SELECT id FROM attempt_ledger WHERE state = 'waiting' AND due_at <= $1 AND attempts >= most_attempts
     ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED
 )
-RETURNING id, installation_id, record_key, event, alone, attempts, most_attempts
+RETURNING id, installation_id, record_key, event, position, alone, attempts, most_attempts
 """
 _RENEW = "UPDATE attempt_ledger SET due_at = $2 WHERE id = ANY($3::bigint[]) AND leased_by = $1 RETURNING id"
 _SUCCEEDED = """
@@ -122,6 +122,7 @@ class NewEntry:
     plugin_id: str
     version: str
     record_key: bytes
+    position: str
     ordered: bool
     attempts: int
     most_attempts: int
@@ -139,6 +140,7 @@ class LeasedEntry:
     installation_id: str
     record_key: bytes
     event: DomainEvent
+    position: str
     alone: bool
     attempts: int
     most_attempts: int
@@ -241,6 +243,7 @@ def _row(entry: NewEntry) -> tuple[object, ...]:
         entry.due_at,
         *((failure.code, failure.message, failure.stack, failure.at) if failure else (None,) * 4),
         entry.alone,
+        entry.position,
     )
 
 

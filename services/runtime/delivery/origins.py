@@ -19,6 +19,10 @@ class Origin(Protocol):
         """The record key; empty for a record without one."""
 
     @property
+    def position(self) -> str:
+        """Where on Kafka it came from: ``topic/partition/offset``."""
+
+    @property
     def entry(self) -> LeasedEntry | None:
         """Its entry in the ledger, if it comes from there."""
 

@@ -39,6 +39,10 @@ class Retry:
         self._runner = runner
 
     @property
+    def position(self) -> str:
+        return self._entry.position
+
+    @property
     def entry(self) -> LeasedEntry:
         return self._entry
 

@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.Column("version", sa.String(), nullable=False),
         sa.Column("record_key", sa.LargeBinary(), nullable=False),
         sa.Column("event", sa.LargeBinary(), nullable=False),
+        sa.Column("position", sa.String(), nullable=False),
         sa.Column("ordered", sa.Boolean(), nullable=False),
         sa.Column("alone", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
