@@ -27,6 +27,7 @@ from services.registry.installations.queries import InstallationQueries
 from services.registry.installations.service import InstallationService
 from services.registry.reconciliation import reconcile
 from services.registry.reports.consumer import ReportConsumer
+from services.registry.resealing import reseal
 from services.registry.settings import RegistrySettings
 from services.registry.workers import LiveWorkers, open_redis
 
@@ -66,12 +67,14 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     runtime = RuntimeClient(workers)
     opened.push_async_callback(runtime.close)
     relay = OutboxRelay(pool, producer)
+    keys = settings.keys()
+    await reseal(transaction, keys)
     await reconcile(bootstrap, transaction, relay)
 
     operations = Operations(transaction, runtime, relay.wake, deadline=settings.lifecycle_deadline)
     app.state.verifier = TokenVerifier(settings)
     app.state.catalogue = CatalogueService(transaction)
-    app.state.installations = InstallationService(transaction, operations)
+    app.state.installations = InstallationService(transaction, operations, keys)
     app.state.installation_queries = InstallationQueries(transaction, workers)
     all_running = await opened.enter_async_context(
         running(outbox=relay.run(), reports=ReportConsumer(bootstrap, transaction).run())

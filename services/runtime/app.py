@@ -111,6 +111,7 @@ async def run(settings: RuntimeSettings) -> None:
             rates=rates,
             validating=anyio.CapacityLimiter(1),
             fetcher=Fetcher(outbound, limits),
+            keys=settings.keys(),
             webhooks=webhooks,
         )
         invoker = Invoker(database, sandbox, resources, reporter)

@@ -8,10 +8,10 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from outlet._frames import Tier
-from services.common.settings import ServiceSettings
+from services.common.settings import SecretKeySettings, ServiceSettings
 
 
-class RuntimeSettings(ServiceSettings):
+class RuntimeSettings(ServiceSettings, SecretKeySettings):
     """Deadlines are seconds of wall time for one call of a plugin."""
 
     runtime_database_url: str

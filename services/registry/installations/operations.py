@@ -5,7 +5,7 @@ that dies leaves the marker behind, and it ceases to count when no worker can st
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -43,9 +43,12 @@ class Operation:
     ignore_failure: bool
 
 
-def remember(installation: Installation) -> dict[str, Any]:
+STATUS = ("status", "status_reason")
+INSTALLED = (*STATUS, "version", "config", "grants", "installed_by")
+
+
+def remember(installation: Installation, names: Sequence[str]) -> dict[str, Any]:
     """What an operation may change before the plugin has run."""
-    names = ("status", "status_reason", "version", "config", "grants", "installed_by")
     return {name: getattr(installation, name) for name in names}
 
 
@@ -132,4 +135,4 @@ class Operations:
             return Failed("platform", error.problem_code, error.detail)
         if config is None:
             return Succeeded()
-        return await read_config(config, operation.installation.manifest.settings_schema)
+        return await read_config(config, operation.installation)
