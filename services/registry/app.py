@@ -28,6 +28,7 @@ from services.registry.installations.service import InstallationService
 from services.registry.reconciliation import reconcile
 from services.registry.reports.consumer import ReportConsumer
 from services.registry.resealing import reseal
+from services.registry.setting_changes.consumer import SettingChangeConsumer
 from services.registry.settings import RegistrySettings
 from services.registry.workers import LiveWorkers, open_redis
 
@@ -77,7 +78,11 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     app.state.installations = InstallationService(transaction, operations, keys)
     app.state.installation_queries = InstallationQueries(transaction, workers)
     all_running = await opened.enter_async_context(
-        running(outbox=relay.run(), reports=ReportConsumer(bootstrap, transaction).run())
+        running(
+            outbox=relay.run(),
+            reports=ReportConsumer(bootstrap, transaction).run(),
+            settings=SettingChangeConsumer(bootstrap, transaction, relay.wake).run(),
+        )
     )
     app.state.readiness = {
         "database": lambda: _answers(transaction),
