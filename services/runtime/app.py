@@ -42,6 +42,7 @@ from services.runtime.plugin_api.groups import Resources
 from services.runtime.plugin_api.key_value_store import keep_sweeping
 from services.runtime.plugin_api.tables import TableCatalog
 from services.runtime.reporting import Reporter
+from services.runtime.retention.retention import Retention
 from services.runtime.sandbox import (
     MEANING,
     OperatorLimits,
@@ -115,6 +116,7 @@ async def run(settings: RuntimeSettings) -> None:
             webhooks=webhooks,
         )
         invoker = Invoker(database, sandbox, resources, reporter)
+        retention = Retention(database, days=settings.retention_days)
         dead_letters = DeadLetters(producer)
         hooks = Hooks(directory, sandbox, invoker, reporter, dead_letters, deadline=settings.hook_deadline)
         dispatcher = Dispatcher(directory, database, hooks, webhooks)
@@ -137,6 +139,7 @@ async def run(settings: RuntimeSettings) -> None:
                 directory,
                 invoker,
                 reporter,
+                retention,
                 route_deadline=settings.route_deadline,
                 lifecycle_deadline=settings.lifecycle_deadline,
             ),
@@ -162,6 +165,7 @@ async def run(settings: RuntimeSettings) -> None:
                     background.create_task(work) for work in (scheduler.run(), runner.run(), keep_sweeping(database))
                 ]
                 tasks += [background.create_task(work) for work in (webhooks.run(database), sender.run())]
+                tasks.append(background.create_task(retention.keep_sweeping(directory)))
                 consuming = background.create_task(events.run())
                 collect_rarely()
                 await server.ready()

@@ -47,6 +47,8 @@ class RuntimeSettings(ServiceSettings, SecretKeySettings):
     """Requests that one installation may send through one worker."""
     outbound_denied: str = ""
     """Networks (CIDR, separated by commas) that plugins must not reach, beside those that are not public."""
+    retention_days: int = Field(default=30, ge=1)
+    """How long data stays that was kept or exported at uninstall."""
     drain_seconds: float = 10.0
     """How long a stop, or partitions that move away, wait for calls that run."""
 

@@ -16,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.common import directory
 from services.common.errors import Conflict, GatewayTimeout, OutletError, Unavailable
-from services.common.runtime_client import PluginFailed, RuntimeClient
+from services.common.runtime_client import PluginFailed, RuntimeClient, StoredData
 from services.registry.database import Transaction
 from services.registry.installations.conclusion import conclude
 from services.registry.installations.lifecycle import Transition
@@ -41,6 +41,7 @@ class Operation:
     transition: Transition
     before: dict[str, Any] | None
     ignore_failure: bool
+    stored_data: StoredData | None = None
 
 
 STATUS = ("status", "status_reason")
@@ -84,6 +85,7 @@ class Operations:
         revision: int | None,
         before: dict[str, Any] | None,
         ignore_failure: bool = False,
+        stored_data: StoredData | None = None,
     ) -> Operation:
         """Mark the installation, which is locked or new; with a ``revision``, announce its status meanwhile."""
         operation_id = installation.operation_id = uuid4()
@@ -91,7 +93,7 @@ class Operations:
         if revision is not None and transition.during is not None:
             installation.status, installation.revision = transition.during, revision
             await PublicationLog(session).announce(installation, version)
-        return Operation(operation_id, snapshot(installation, version), transition, before, ignore_failure)
+        return Operation(operation_id, snapshot(installation, version), transition, before, ignore_failure, stored_data)
 
     async def run(self, operation: Operation) -> None:
         """Have a worker run the hook, and record what came of it. Raises what the caller is to be told."""
@@ -122,6 +124,7 @@ class Operations:
                     operation_id=str(operation.id),
                     deadline=self._call_seconds,
                     ignore_failure=operation.ignore_failure,
+                    stored_data=operation.stored_data,
                 )
         except PluginFailed as failure:
             if operation.ignore_failure:

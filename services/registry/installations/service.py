@@ -9,6 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from outlet.manifest import Manifest
 from services.common.auth import Caller
 from services.common.errors import Conflict, NotFound, Unprocessable
+from services.common.runtime_client import StoredData
 from services.common.secret_settings import SecretKeys
 from services.registry.catalogue.repository import CatalogueRepository
 from services.registry.catalogue.schemas import read_manifest
@@ -83,9 +84,15 @@ class InstallationService:
         """Stop the plugin, and keep what it stored."""
         await self._operations.run(await self._begin(caller, installation_id, Move.DEACTIVATE))
 
-    async def uninstall(self, caller: Caller, installation_id: UUID, *, force: bool) -> None:
-        """Remove an installation with all that it stored; with ``force`` even when onUninstall fails."""
-        await self._operations.run(await self._begin(caller, installation_id, Move.UNINSTALL, force=force))
+    async def uninstall(
+        self, caller: Caller, installation_id: UUID, *, force: bool, stored_data: StoredData | None
+    ) -> None:
+        """Remove an installation; with ``force`` even when onUninstall fails.
+
+        ``stored_data`` says what becomes of what it stored; None: what was asked at the last attempt, else dropped.
+        """
+        begun = await self._begin(caller, installation_id, Move.UNINSTALL, force=force, stored_data=stored_data)
+        await self._operations.run(begun)
 
     async def configure(self, caller: Caller, installation_id: UUID, wanted: dict[str, Any]) -> None:
         """Replace the configuration; workers take it over with the next call of the plugin.
@@ -112,7 +119,15 @@ class InstallationService:
             await publications.announce(installation, version)
         self._operations.announced()
 
-    async def _begin(self, caller: Caller, installation_id: UUID, move: Move, *, force: bool = False) -> Operation:
+    async def _begin(
+        self,
+        caller: Caller,
+        installation_id: UUID,
+        move: Move,
+        *,
+        force: bool = False,
+        stored_data: StoredData | None = None,
+    ) -> Operation:
         transition = TRANSITIONS[move]
         async with self._transaction() as session:
             revision = None if transition.during is None else await PublicationLog(session).next_revision()
@@ -131,6 +146,7 @@ class InstallationService:
                 revision=revision,
                 before=before,
                 ignore_failure=ignore_failure,
+                stored_data=stored_data,
             )
 
     async def _lock(self, session: AsyncSession, caller: Caller, installation_id: UUID, move: Move) -> Row:
