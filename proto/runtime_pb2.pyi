@@ -34,7 +34,7 @@ class _LifecycleHookEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Lifecyc
     LIFECYCLE_HOOK_ON_ACTIVATE: _LifecycleHook.ValueType  # 2
     LIFECYCLE_HOOK_ON_DEACTIVATE: _LifecycleHook.ValueType  # 3
     LIFECYCLE_HOOK_ON_UNINSTALL: _LifecycleHook.ValueType  # 4
-    """Runs the hook, then removes what the installation stored."""
+    """Runs the hook, then removes what the installation stored, or leaves it as stored_data says."""
 
 class LifecycleHook(_LifecycleHook, metaclass=_LifecycleHookEnumTypeWrapper): ...
 
@@ -43,8 +43,33 @@ LIFECYCLE_HOOK_ON_INSTALL: LifecycleHook.ValueType  # 1
 LIFECYCLE_HOOK_ON_ACTIVATE: LifecycleHook.ValueType  # 2
 LIFECYCLE_HOOK_ON_DEACTIVATE: LifecycleHook.ValueType  # 3
 LIFECYCLE_HOOK_ON_UNINSTALL: LifecycleHook.ValueType  # 4
-"""Runs the hook, then removes what the installation stored."""
+"""Runs the hook, then removes what the installation stored, or leaves it as stored_data says."""
 Global___LifecycleHook: _TypeAlias = LifecycleHook  # noqa: Y015
+
+class _StoredData:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StoredDataEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StoredData.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STORED_DATA_UNSPECIFIED: _StoredData.ValueType  # 0
+    """As was asked at the last attempt; dropped when nothing was."""
+    STORED_DATA_DROP: _StoredData.ValueType  # 1
+    STORED_DATA_KEEP: _StoredData.ValueType  # 2
+    """Stays for a time, for the next installation of the plugin in the same place."""
+    STORED_DATA_EXPORT: _StoredData.ValueType  # 3
+    """Stays for a time, to be exported."""
+
+class StoredData(_StoredData, metaclass=_StoredDataEnumTypeWrapper): ...
+
+STORED_DATA_UNSPECIFIED: StoredData.ValueType  # 0
+"""As was asked at the last attempt; dropped when nothing was."""
+STORED_DATA_DROP: StoredData.ValueType  # 1
+STORED_DATA_KEEP: StoredData.ValueType  # 2
+"""Stays for a time, for the next installation of the plugin in the same place."""
+STORED_DATA_EXPORT: StoredData.ValueType  # 3
+"""Stays for a time, to be exported."""
+Global___StoredData: _TypeAlias = StoredData  # noqa: Y015
 
 @_typing.final
 class CallRouteRequest(_message.Message):
@@ -207,6 +232,7 @@ class RunLifecycleHookRequest(_message.Message):
     HOOK_FIELD_NUMBER: _builtins.int
     INSTALLATION_FIELD_NUMBER: _builtins.int
     IGNORE_FAILURE_FIELD_NUMBER: _builtins.int
+    STORED_DATA_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.str
     """Unique for one attempt of one management action; a repeat has no second effect."""
     hook: Global___LifecycleHook.ValueType
@@ -214,6 +240,8 @@ class RunLifecycleHookRequest(_message.Message):
     """The installation as the registry holds it, in the JSON of topic outlet.installations."""
     ignore_failure: _builtins.bool
     """With ON_UNINSTALL: remove what the installation stored even when the hook fails."""
+    stored_data: Global___StoredData.ValueType
+    """With ON_UNINSTALL: what becomes of what the installation stored."""
     def __init__(
         self,
         *,
@@ -221,14 +249,144 @@ class RunLifecycleHookRequest(_message.Message):
         hook: Global___LifecycleHook.ValueType = ...,
         installation: _builtins.bytes = ...,
         ignore_failure: _builtins.bool = ...,
+        stored_data: Global___StoredData.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hook", b"hook", "ignore_failure", b"ignore_failure", "installation", b"installation", "operation_id", b"operation_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hook", b"hook", "ignore_failure", b"ignore_failure", "installation", b"installation", "operation_id", b"operation_id", "stored_data", b"stored_data"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunLifecycleHookRequest: _TypeAlias = RunLifecycleHookRequest  # noqa: Y015
+
+@_typing.final
+class ListRetainedDataRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    STORE_ID_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    store_id: _builtins.str
+    """Empty: of all stores."""
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        store_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id", "store_id", b"store_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRetainedDataRequest: _TypeAlias = ListRetainedDataRequest  # noqa: Y015
+
+@_typing.final
+class ListRetainedDataResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___RetainedData]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___RetainedData] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRetainedDataResponse: _TypeAlias = ListRetainedDataResponse  # noqa: Y015
+
+@_typing.final
+class RetainedData(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTALLATION_ID_FIELD_NUMBER: _builtins.int
+    PLUGIN_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    STORE_ID_FIELD_NUMBER: _builtins.int
+    STORED_DATA_FIELD_NUMBER: _builtins.int
+    RETAINED_AT_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    installation_id: _builtins.str
+    plugin_id: _builtins.str
+    version: _builtins.str
+    store_id: _builtins.str
+    """Empty: the installation was for the whole organization."""
+    stored_data: Global___StoredData.ValueType
+    retained_at: _builtins.str
+    """RFC 3339."""
+    expires_at: _builtins.str
+    def __init__(
+        self,
+        *,
+        installation_id: _builtins.str = ...,
+        plugin_id: _builtins.str = ...,
+        version: _builtins.str = ...,
+        store_id: _builtins.str = ...,
+        stored_data: Global___StoredData.ValueType = ...,
+        retained_at: _builtins.str = ...,
+        expires_at: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "installation_id", b"installation_id", "plugin_id", b"plugin_id", "retained_at", b"retained_at", "store_id", b"store_id", "stored_data", b"stored_data", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetainedData: _TypeAlias = RetainedData  # noqa: Y015
+
+@_typing.final
+class ExportRetainedDataRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTALLATION_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    STORE_ID_FIELD_NUMBER: _builtins.int
+    installation_id: _builtins.str
+    organization_id: _builtins.str
+    """Whose token asks; the data is found within it only."""
+    store_id: _builtins.str
+    """Empty: the token is not bound to one store."""
+    def __init__(
+        self,
+        *,
+        installation_id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        store_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["installation_id", b"installation_id", "organization_id", b"organization_id", "store_id", b"store_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportRetainedDataRequest: _TypeAlias = ExportRetainedDataRequest  # noqa: Y015
+
+@_typing.final
+class ExportPart(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """Lines may go on in the next part."""
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportPart: _TypeAlias = ExportPart  # noqa: Y015
 
 @_typing.final
 class RunLifecycleHookResponse(_message.Message):

@@ -44,6 +44,16 @@ class PluginRuntimeStub:
                 request_serializer=proto_dot_runtime__pb2.RunLifecycleHookRequest.SerializeToString,
                 response_deserializer=proto_dot_runtime__pb2.RunLifecycleHookResponse.FromString,
                 _registered_method=True)
+        self.ListRetainedData = channel.unary_unary(
+                '/outlet.runtime.v1.PluginRuntime/ListRetainedData',
+                request_serializer=proto_dot_runtime__pb2.ListRetainedDataRequest.SerializeToString,
+                response_deserializer=proto_dot_runtime__pb2.ListRetainedDataResponse.FromString,
+                _registered_method=True)
+        self.ExportRetainedData = channel.unary_stream(
+                '/outlet.runtime.v1.PluginRuntime/ExportRetainedData',
+                request_serializer=proto_dot_runtime__pb2.ExportRetainedDataRequest.SerializeToString,
+                response_deserializer=proto_dot_runtime__pb2.ExportPart.FromString,
+                _registered_method=True)
 
 
 class PluginRuntimeServicer:
@@ -63,6 +73,20 @@ class PluginRuntimeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRetainedData(self, request, context):
+        """What installations of an organization left when they were uninstalled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportRetainedData(self, request, context):
+        """All of what one installation left, as JSON Lines. NOT_FOUND; UNAVAILABLE: this worker sends as many as it may.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PluginRuntimeServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -75,6 +99,16 @@ def add_PluginRuntimeServicer_to_server(servicer, server):
                     servicer.RunLifecycleHook,
                     request_deserializer=proto_dot_runtime__pb2.RunLifecycleHookRequest.FromString,
                     response_serializer=proto_dot_runtime__pb2.RunLifecycleHookResponse.SerializeToString,
+            ),
+            'ListRetainedData': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRetainedData,
+                    request_deserializer=proto_dot_runtime__pb2.ListRetainedDataRequest.FromString,
+                    response_serializer=proto_dot_runtime__pb2.ListRetainedDataResponse.SerializeToString,
+            ),
+            'ExportRetainedData': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportRetainedData,
+                    request_deserializer=proto_dot_runtime__pb2.ExportRetainedDataRequest.FromString,
+                    response_serializer=proto_dot_runtime__pb2.ExportPart.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -131,6 +165,60 @@ class PluginRuntime:
             '/outlet.runtime.v1.PluginRuntime/RunLifecycleHook',
             proto_dot_runtime__pb2.RunLifecycleHookRequest.SerializeToString,
             proto_dot_runtime__pb2.RunLifecycleHookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRetainedData(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/outlet.runtime.v1.PluginRuntime/ListRetainedData',
+            proto_dot_runtime__pb2.ListRetainedDataRequest.SerializeToString,
+            proto_dot_runtime__pb2.ListRetainedDataResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportRetainedData(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/outlet.runtime.v1.PluginRuntime/ExportRetainedData',
+            proto_dot_runtime__pb2.ExportRetainedDataRequest.SerializeToString,
+            proto_dot_runtime__pb2.ExportPart.FromString,
             options,
             channel_credentials,
             insecure,

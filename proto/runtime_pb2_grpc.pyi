@@ -39,6 +39,10 @@ class PluginRuntimeStub:
     """Runs one custom HTTP route of a plugin."""
     RunLifecycleHook: _grpc.UnaryUnaryMultiCallable[_runtime_pb2.RunLifecycleHookRequest, _runtime_pb2.RunLifecycleHookResponse]
     """Runs onInstall, onActivate, onDeactivate or onUninstall, in one transaction."""
+    ListRetainedData: _grpc.UnaryUnaryMultiCallable[_runtime_pb2.ListRetainedDataRequest, _runtime_pb2.ListRetainedDataResponse]
+    """What installations of an organization left when they were uninstalled."""
+    ExportRetainedData: _grpc.UnaryStreamMultiCallable[_runtime_pb2.ExportRetainedDataRequest, _runtime_pb2.ExportPart]
+    """All of what one installation left, as JSON Lines. NOT_FOUND; UNAVAILABLE: this worker sends as many as it may."""
 
 @_typing.type_check_only
 class PluginRuntimeAsyncStub(PluginRuntimeStub):
@@ -47,6 +51,10 @@ class PluginRuntimeAsyncStub(PluginRuntimeStub):
     """Runs one custom HTTP route of a plugin."""
     RunLifecycleHook: _aio.UnaryUnaryMultiCallable[_runtime_pb2.RunLifecycleHookRequest, _runtime_pb2.RunLifecycleHookResponse]  # type: ignore[assignment]
     """Runs onInstall, onActivate, onDeactivate or onUninstall, in one transaction."""
+    ListRetainedData: _aio.UnaryUnaryMultiCallable[_runtime_pb2.ListRetainedDataRequest, _runtime_pb2.ListRetainedDataResponse]  # type: ignore[assignment]
+    """What installations of an organization left when they were uninstalled."""
+    ExportRetainedData: _aio.UnaryStreamMultiCallable[_runtime_pb2.ExportRetainedDataRequest, _runtime_pb2.ExportPart]  # type: ignore[assignment]
+    """All of what one installation left, as JSON Lines. NOT_FOUND; UNAVAILABLE: this worker sends as many as it may."""
 
 class PluginRuntimeServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -64,5 +72,21 @@ class PluginRuntimeServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_runtime_pb2.RunLifecycleHookResponse, _abc.Awaitable[_runtime_pb2.RunLifecycleHookResponse]]:
         """Runs onInstall, onActivate, onDeactivate or onUninstall, in one transaction."""
+
+    @_abc_1.abstractmethod
+    def ListRetainedData(
+        self,
+        request: _runtime_pb2.ListRetainedDataRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runtime_pb2.ListRetainedDataResponse, _abc.Awaitable[_runtime_pb2.ListRetainedDataResponse]]:
+        """What installations of an organization left when they were uninstalled."""
+
+    @_abc_1.abstractmethod
+    def ExportRetainedData(
+        self,
+        request: _runtime_pb2.ExportRetainedDataRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_runtime_pb2.ExportPart], _abc.AsyncIterator[_runtime_pb2.ExportPart]]:
+        """All of what one installation left, as JSON Lines. NOT_FOUND; UNAVAILABLE: this worker sends as many as it may."""
 
 def add_PluginRuntimeServicer_to_server(servicer: PluginRuntimeServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

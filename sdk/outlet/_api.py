@@ -52,8 +52,9 @@ class Api:
         self._config: Mapping[str, Any] = with_secrets(config or {}, secrets) if secrets else config or {}
 
     def get_config(self, key: str, default: Any = None) -> Any:
-        """The value of a setting as it was when this call began; a number with a fraction is a Decimal.
+        """The value of a setting as it was when this call began, or as this call has set it.
 
+        A number with a fraction is a Decimal.
         A setting whose schema says ``"format": "secret"`` is a :class:`Secret`: usable in :meth:`fetch`, never seen.
         """
         return self._config.get(key, default)
@@ -68,7 +69,12 @@ class Api:
         return Models(self._transport.call)
 
     async def set_config(self, key: str, value: Any) -> None:
-        """Change a setting. In lifecycle hooks only."""
+        """Change a setting, when this call is committed; :meth:`get_config` has the new value at once.
+
+        Other calls see it when the registry has taken it over, a moment later. Not within :meth:`transaction`. Raises
+        :class:`outlet.ApiError`: ``invalid_config`` (the plugin's settings schema does not allow it),
+        ``secret_setting``, ``invalid_value``, ``value_too_large``, ``too_much_to_validate``, ``not_allowed_here``.
+        """
         await self._transport.call("config.set", {"key": key, "value": value})
         self._config = {**self._config, key: value}
 

@@ -5,7 +5,7 @@ that backtrack without end) or reach out (remote references).
 """
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterator
 from decimal import Decimal
 from itertools import islice
 from typing import Any, NamedTuple
@@ -53,11 +53,23 @@ def check_schema(schema: dict[str, Any]) -> None:
             raise UnusableSchema(f"pattern: {error}") from None
 
 
-def faults(document: Any, schema: dict[str, Any]) -> list[Fault]:
-    """What is wrong with a document by a schema that :func:`check_schema` let through; the first 20 at most."""
+def faults(document: Any, schema: dict[str, Any], secrets: Collection[str] = ()) -> list[Fault]:
+    """What is wrong with a document by a schema that :func:`check_schema` let through; the first 20 at most.
+
+    No message tells the value of a member that ``secrets`` names.
+    """
     validator = _Validator(schema, registry=Registry())  # an empty registry fetches nothing
     found = islice(validator.iter_errors(document), MAX_FAULTS)
-    return [Fault(error.json_path, error.message[:MAX_MESSAGE]) for error in found]
+    hidden = {name: repr(value)[1:-1] for name in secrets if isinstance(value := document.get(name), str) and value}
+    return [Fault(error.json_path, _message(error, hidden)[:MAX_MESSAGE]) for error in found]
+
+
+def _message(error: ValidationError, hidden: dict[str, str]) -> str:
+    """``hidden`` are values as messages quote them, by the names of their members."""
+    within = error.absolute_path[0] if error.absolute_path else None
+    if within in hidden or any(text in error.message for text in hidden.values()):
+        return f"breaks {error.validator!r} of the schema; the value is not shown because it is a secret"
+    return error.message
 
 
 def parts(schema: Any) -> Iterator[dict[str, Any]]:

@@ -1,9 +1,9 @@
 """Calling a worker: the gRPC adapter of everybody who needs a plugin run. No protobuf leaves this module."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -25,6 +25,7 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 REQUEST_ID_METADATA = "x-request-id"
 
 Answer = TypeVar("Answer")
+Parts: TypeAlias = "grpc.aio.UnaryStreamCall[Any, pb.ExportPart]"
 
 
 class PluginFailed(Exception):
@@ -79,6 +80,27 @@ class RouteReply:
     body: bytes
 
 
+class StoredData(Enum):
+    """What becomes of what an installation stored when it is uninstalled."""
+
+    DROP = "drop"
+    KEEP = "keep"
+    EXPORT = "export"
+
+
+@dataclass(frozen=True, slots=True)
+class RetainedData:
+    """What an installation left; ``retained_at`` and ``expires_at`` are RFC 3339."""
+
+    installation_id: str
+    plugin_id: str
+    version: str
+    store_id: str | None
+    stored_data: StoredData
+    retained_at: str
+    expires_at: str
+
+
 class RuntimeClient:
     """Runs plugins on live workers: the preferred one first, the next when one cannot be reached."""
 
@@ -113,7 +135,9 @@ class RuntimeClient:
             ),
         )
         response: pb.CallRouteResponse = await self._on_a_worker(
-            call.installation, lambda stub, metadata: stub.CallRoute(request, timeout=deadline, metadata=metadata)
+            call.installation.organization_id,
+            call.installation.plugin_id,
+            lambda stub, metadata: stub.CallRoute(request, timeout=deadline, metadata=metadata),
         )
         if response.WhichOneof("result") == "failure":
             raise _failure(response.failure)
@@ -128,8 +152,11 @@ class RuntimeClient:
         operation_id: str,
         deadline: float,
         ignore_failure: bool = False,
+        stored_data: StoredData | None = None,
     ) -> bytes | None:
         """Run one lifecycle hook; the whole new configuration as JSON when the hook changed it, else None.
+
+        ``stored_data`` is for ON_UNINSTALL; None: as was asked at the last attempt, else it is dropped.
 
         Raises PluginFailed, GatewayTimeout, or Unavailable (code ``no_worker``: the hook did not run).
         """
@@ -138,22 +165,57 @@ class RuntimeClient:
             hook=getattr(pb, f"LIFECYCLE_HOOK_{hook.name}"),
             installation=encode_installation(installation),
             ignore_failure=ignore_failure,
+            stored_data=getattr(pb, f"STORED_DATA_{stored_data.name if stored_data else 'UNSPECIFIED'}"),
         )
         response: pb.RunLifecycleHookResponse = await self._on_a_worker(
-            installation, lambda stub, metadata: stub.RunLifecycleHook(request, timeout=deadline, metadata=metadata)
+            installation.organization_id,
+            installation.plugin_id,
+            lambda stub, metadata: stub.RunLifecycleHook(request, timeout=deadline, metadata=metadata),
         )
         if response.HasField("failure"):
             raise _failure(response.failure)
         return response.config if response.HasField("config") else None
 
+    async def retained_data(self, organization: str, store: str | None, *, deadline: float) -> list[RetainedData]:
+        """What installations of an organization, or of one of its stores, left. Raises as :meth:`call_route`."""
+        request = pb.ListRetainedDataRequest(organization_id=organization, store_id=store or "")
+        response: pb.ListRetainedDataResponse = await self._on_a_worker(
+            organization,
+            "",
+            lambda stub, metadata: stub.ListRetainedData(request, timeout=deadline, metadata=metadata),
+        )
+        return [_retained(item) for item in response.items]
+
+    async def export_retained_data(
+        self, installation_id: str, organization: str, store: str | None, *, deadline: float
+    ) -> AsyncIterator[bytes]:
+        """What one installation left, as JSON Lines, in parts; ``deadline`` is for all of it.
+
+        Raises NotFound, Unavailable (``no_worker``: none, or all send as many as they may) or GatewayTimeout. What
+        fails once the parts have begun raises grpc.aio.AioRpcError.
+        """
+        request = pb.ExportRetainedDataRequest(
+            installation_id=installation_id, organization_id=organization, store_id=store or ""
+        )
+        try:
+            first, call = await self._on_a_worker(
+                organization,
+                "",
+                lambda stub, metadata: _begun(stub.ExportRetainedData(request, timeout=deadline, metadata=metadata)),
+            )
+        except NotFound as error:
+            raise NotFound("Nothing is left of this installation.", code="retained_data_not_found") from error
+        return _data(first, call)
+
     async def _on_a_worker(
         self,
-        installation: Installation,
+        organization: str,
+        plugin_id: str,
         call: "Callable[[PluginRuntimeAsyncStub, tuple[tuple[str, str], ...]], Awaitable[Answer]]",
     ) -> Answer:
         metadata = ((REQUEST_ID_METADATA, current_request_id()),)
         workers = await self._workers.live()
-        for worker in preferred(workers, installation.organization_id, installation.plugin_id):
+        for worker in preferred(workers, organization, plugin_id):
             try:
                 return await call(PluginRuntimeStub(self._channel(worker.address)), metadata)
             except grpc.aio.AioRpcError as error:
@@ -184,6 +246,32 @@ class RuntimeClient:
                 ],
             )
         return self._channels[address]
+
+
+async def _begun(call: "Parts") -> "tuple[pb.ExportPart, Parts]":
+    """A stream whose first part has come, so that it will not fail for what can be known before."""
+    return cast(pb.ExportPart, await call.read()), call
+
+
+async def _data(first: pb.ExportPart, call: "Parts") -> AsyncIterator[bytes]:
+    try:
+        yield first.data
+        while (part := await call.read()) is not grpc.aio.EOF:
+            yield cast(pb.ExportPart, part).data
+    finally:
+        call.cancel()  # of no effect once it has ended
+
+
+def _retained(item: pb.RetainedData) -> RetainedData:
+    return RetainedData(
+        installation_id=item.installation_id,
+        plugin_id=item.plugin_id,
+        version=item.version,
+        store_id=item.store_id or None,
+        stored_data=StoredData[pb.StoredData.Name(item.stored_data).removeprefix("STORED_DATA_")],
+        retained_at=item.retained_at,
+        expires_at=item.expires_at,
+    )
 
 
 def _failure(failure: pb.PluginFailure) -> PluginFailed:

@@ -2,7 +2,10 @@
 
 from typing import Literal
 
+from pydantic import SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.common.secret_settings import SecretKeys
 
 
 class ServiceSettings(BaseSettings):
@@ -26,3 +29,21 @@ class IdentitySettings(BaseSettings):
     """An https URL, or the path of a JWKS file."""
     jwt_issuer: str
     jwt_audience: str = "outlet"
+
+
+class SecretKeySettings(BaseSettings):
+    """With what secret settings of plugins are sealed. There is no default: every platform has a key of its own."""
+
+    model_config = SettingsConfigDict(env_prefix="OUTLET_", extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    secret_keys: SecretStr
+    """Keys of 32 bytes in base64url, separated by commas: the first one seals, each of them opens."""
+
+    @field_validator("secret_keys")
+    @classmethod
+    def _check_keys(cls, value: SecretStr) -> SecretStr:
+        SecretKeys.parse(value.get_secret_value())
+        return value
+
+    def keys(self) -> SecretKeys:
+        return SecretKeys.parse(self.secret_keys.get_secret_value())

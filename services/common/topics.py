@@ -31,11 +31,12 @@ INSTALLATIONS = Topic(
     cleanup="compact",
     partitions=1,
 )
+CONFIGURATION = Topic(f"{PREFIX}configuration", "settings that plugins changed themselves, key = installation id")
 EXECUTIONS = Topic(f"{PREFIX}executions", "what plugins did in a second, key = installation id")
 DEAD_LETTERS = Topic(f"{PREFIX}dead-letters", "records that nobody could process, with their headers and the reason")
 
 EVENT_TOPICS = (*EVENTS.values(), PLUGIN_EVENTS, OTHER_EVENTS)
-CATALOGUE = (*EVENT_TOPICS, NOTIFICATIONS, INSTALLATIONS, EXECUTIONS, DEAD_LETTERS)
+CATALOGUE = (*EVENT_TOPICS, NOTIFICATIONS, INSTALLATIONS, CONFIGURATION, EXECUTIONS, DEAD_LETTERS)
 
 
 def topic_of(event_type: str) -> str:

@@ -27,6 +27,9 @@ from services.registry.installations.queries import InstallationQueries
 from services.registry.installations.service import InstallationService
 from services.registry.reconciliation import reconcile
 from services.registry.reports.consumer import ReportConsumer
+from services.registry.resealing import reseal
+from services.registry.retained import endpoints as retained
+from services.registry.setting_changes.consumer import SettingChangeConsumer
 from services.registry.settings import RegistrySettings
 from services.registry.workers import LiveWorkers, open_redis
 
@@ -45,8 +48,9 @@ def create_registry(settings: RegistrySettings) -> FastAPI:
             yield
 
     app = create_app("Outlet registry", lifespan, body_limit=MAX_BYTES)
-    app.include_router(catalogue.router)  # before the installations: "marketplace" is no installation's id
+    app.include_router(catalogue.router)  # before the installations: neither "marketplace" nor "retained" is one
     app.include_router(catalogue.internal)
+    app.include_router(retained.router)
     app.include_router(installations.router)
     return app
 
@@ -66,15 +70,22 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     runtime = RuntimeClient(workers)
     opened.push_async_callback(runtime.close)
     relay = OutboxRelay(pool, producer)
+    keys = settings.keys()
+    await reseal(transaction, keys)
     await reconcile(bootstrap, transaction, relay)
 
     operations = Operations(transaction, runtime, relay.wake, deadline=settings.lifecycle_deadline)
+    app.state.runtime = runtime
     app.state.verifier = TokenVerifier(settings)
     app.state.catalogue = CatalogueService(transaction)
-    app.state.installations = InstallationService(transaction, operations)
+    app.state.installations = InstallationService(transaction, operations, keys)
     app.state.installation_queries = InstallationQueries(transaction, workers)
     all_running = await opened.enter_async_context(
-        running(outbox=relay.run(), reports=ReportConsumer(bootstrap, transaction).run())
+        running(
+            outbox=relay.run(),
+            reports=ReportConsumer(bootstrap, transaction).run(),
+            settings=SettingChangeConsumer(bootstrap, transaction, relay.wake).run(),
+        )
     )
     app.state.readiness = {
         "database": lambda: _answers(transaction),

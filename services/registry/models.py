@@ -151,6 +151,17 @@ class ReportCursor(RegistryModel, table=True):
     updated_at: datetime = Field(default_factory=_now, sa_column=_moment(required=True))
 
 
+class AppliedChange(RegistryModel, table=True):
+    """A change of a plugin to its own settings that was decided on: taken over, or refused."""
+
+    __tablename__ = "applied_change"
+    __table_args__: ClassVar[Any] = (Index("applied_change_age", "installation_id", "applied_at"),)
+
+    installation_id: UUID = Field(sa_column=_installation_reference(primary_key=True))
+    id: str = Field(primary_key=True)
+    applied_at: datetime = Field(default_factory=_now, sa_column=_moment(required=True))
+
+
 class Publication(RegistryModel, table=True):
     """One row: the revision given to the last change of any installation.
 

@@ -1,9 +1,9 @@
 """What the registry reads from the environment."""
 
-from services.common.settings import IdentitySettings, ServiceSettings
+from services.common.settings import IdentitySettings, SecretKeySettings, ServiceSettings
 
 
-class RegistrySettings(ServiceSettings, IdentitySettings):
+class RegistrySettings(ServiceSettings, IdentitySettings, SecretKeySettings):
     """``kafka_partitions`` and ``kafka_replication`` are for topics that the registry creates."""
 
     registry_database_url: str

@@ -46,6 +46,7 @@ from services.runtime.plugin_api.groups import Resources
 from services.runtime.plugin_api.key_value_store import keep_sweeping
 from services.runtime.plugin_api.tables import TableCatalog
 from services.runtime.reporting import Reporter
+from services.runtime.retention.retention import Retention
 from services.runtime.sandbox import (
     MEANING,
     OperatorLimits,
@@ -115,9 +116,11 @@ async def run(settings: RuntimeSettings) -> None:
             rates=rates,
             validating=anyio.CapacityLimiter(1),
             fetcher=Fetcher(outbound, limits),
+            keys=settings.keys(),
             webhooks=webhooks,
         )
         invoker = Invoker(database, sandbox, resources, reporter)
+        retention = Retention(database, days=settings.retention_days)
         dead_letters = DeadLetters(producer)
         ledger = Ledger(database, new_holder())
         failures = Failures(ledger, dead_letters, settings.retry_policy)
@@ -143,6 +146,7 @@ async def run(settings: RuntimeSettings) -> None:
                 directory,
                 invoker,
                 reporter,
+                retention,
                 route_deadline=settings.route_deadline,
                 lifecycle_deadline=settings.lifecycle_deadline,
             ),
@@ -168,6 +172,7 @@ async def run(settings: RuntimeSettings) -> None:
                     background.create_task(work) for work in (scheduler.run(), runner.run(), keep_sweeping(database))
                 ]
                 tasks += [background.create_task(work) for work in (webhooks.run(database), sender.run())]
+                tasks.append(background.create_task(retention.keep_sweeping(directory)))
                 consuming = background.create_task(events.run())
                 retrying = background.create_task(retries.run())
                 tasks.append(background.create_task(Parking(hooks, events.full).run()))

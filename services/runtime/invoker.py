@@ -14,17 +14,15 @@ from services.common.database import DATABASE_ERRORS
 from services.common.directory import Installation
 from services.common.runtime_client import LifecycleHook, PluginFailed
 from services.runtime.background import clocks
-from services.runtime.background.work import remove_all
 from services.runtime.delivery.unit_of_work import AlreadyDone, TransactionDoomed, UnitOfWork, is_transient
 from services.runtime.invocation import Invocation
 from services.runtime.isolation import ENTER
 from services.runtime.limits.rate_limiter import Allowance
-from services.runtime.outbound.webhooks import repository as webhooks
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.groups import Context, Resources
 from services.runtime.plugin_api.session import PluginApiSession
-from services.runtime.plugin_api.tables import purge
 from services.runtime.reporting import Reporter
+from services.runtime.retention.disposal import dispose, take_over
 from services.runtime.sandbox import (
     GuestCall,
     GuestKey,
@@ -95,10 +93,10 @@ class Invoker:
         return self._resources.rates.allowance(installation.id)
 
     async def forget(self, invocation: Invocation) -> None:
-        """Delete what an installation stored, without running its code."""
+        """Drop what an installation stored, or leave it as was asked, without running its code."""
         async with self._database.acquire() as connection, connection.transaction():
             await connection.execute(ENTER, *invocation.scope.row())
-            await _forget(connection, invocation.installation)
+            await dispose(connection, invocation.installation)
 
     def open(self, invocation: Invocation) -> "Attempt":
         """An attempt whose API calls can be answered, and which :meth:`Attempt.conclude` brings to its end."""
@@ -106,8 +104,11 @@ class Invoker:
 
     async def _attempt(self, invocation: Invocation, *, alone: bool) -> bytes:
         attempt = self.open(invocation)
-        return await attempt.conclude(
-            self._sandbox.invoke(
+
+        async def outcome() -> bytes:
+            if invocation.target == LifecycleHook.ON_INSTALL.value:
+                await attempt.take_over()
+            return await self._sandbox.invoke(
                 guest_key(invocation.installation),
                 guest_call(invocation),
                 attempt.answer,
@@ -115,7 +116,8 @@ class Invoker:
                 alone=alone,
                 wanted=invocation.installation.manifest.limits,
             )
-        )
+
+        return await attempt.conclude(outcome())
 
 
 class Attempt:
@@ -130,6 +132,7 @@ class Attempt:
         call: Callable[[Invocation], Awaitable[bytes]],
     ) -> None:
         self._invocation = invocation
+        self._database = database
         self._rates = resources.rates
         self._reporter = reporter
         self._work = UnitOfWork(database, invocation.key, invocation.scope)
@@ -145,6 +148,10 @@ class Attempt:
             self._limited.append(refusal)
             raise
         return await _answer(self._session, method, arguments)
+
+    async def take_over(self) -> None:
+        """Give the installation what a former one left for it, within this attempt's transaction."""
+        await take_over(self._database, self._work, self._invocation)
 
     async def conclude(self, outcome: Awaitable[bytes]) -> bytes:
         """Await what the plugin answers, and keep what it did, or nothing of it.
@@ -178,15 +185,9 @@ class Attempt:
                 await clocks.restart(connection, invocation.installation, datetime.now(UTC))
         if invocation.target == LifecycleHook.ON_UNINSTALL.value:
             async with work.use(writes=True) as connection:
-                await _forget(connection, invocation.installation)
+                await dispose(connection, invocation.installation)
         await work.commit(result if invocation.kind in ("route", "lifecycle") else None)
         return result
-
-
-async def _forget(connection: asyncpg.Connection, installation: Installation) -> None:
-    await purge(connection, installation.plugin_id, installation.id)
-    await remove_all(connection, installation.id)
-    await webhooks.forget(connection, installation.id)
 
 
 def _stands(work: UnitOfWork) -> bool:

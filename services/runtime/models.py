@@ -251,5 +251,30 @@ class WebhookDelivery(RuntimeModel, table=True):
     finished_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
 
 
+class RetainedData(RuntimeModel, table=True):
+    """What becomes, or became, of an installation's data when it is uninstalled.
+
+    ``purpose`` is drop, keep, export, or adopted (by this installation, from a former one). ``retained_at`` is when the
+    data was left; ``details`` describes what was not.
+    """
+
+    __tablename__ = "retained_data"
+    __table_args__: ClassVar[Any] = (
+        Index("retained_data_organization", "organization_id", "plugin_id"),
+        Index("retained_data_expires_at", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
+    )
+
+    installation_id: str = Field(primary_key=True)
+    organization_id: str
+    plugin_id: str
+    version: str
+    store_id: str | None = None
+    purpose: str
+    days: int
+    details: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
+    retained_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    expires_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+
+
 outbox = outbox_table(RuntimeModel.metadata)
 metadata = RuntimeModel.metadata

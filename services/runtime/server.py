@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import TypeAlias
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
@@ -20,6 +20,9 @@ from services.common.runtime_client import MAX_MESSAGE_BYTES, LifecycleHook, Plu
 from services.runtime.invocation import Invocation
 from services.runtime.invoker import Invoker
 from services.runtime.reporting import Reporter
+from services.runtime.retention.archive import NothingRetained
+from services.runtime.retention.repository import Purpose
+from services.runtime.retention.retention import ExportsBusy, Retention
 from services.runtime.sandbox import RouteRequest, read_route_result, route_payload
 
 log = structlog.get_logger(__name__)
@@ -32,6 +35,12 @@ RATE_LIMIT_PREFIX = "ratelimit-"
 REQUESTS = "urn:outlet:requests"
 OPERATIONS = "urn:outlet:operations"
 
+PURPOSES: "dict[pb.StoredData.ValueType, Purpose]" = {
+    pb.STORED_DATA_DROP: "drop",
+    pb.STORED_DATA_KEEP: "keep",
+    pb.STORED_DATA_EXPORT: "export",
+}
+
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 
 
@@ -43,6 +52,7 @@ class PluginRuntime(pb_grpc.PluginRuntimeServicer):
         directory: Directory,
         invoker: Invoker,
         reporter: Reporter,
+        retention: Retention,
         *,
         route_deadline: float,
         lifecycle_deadline: float,
@@ -50,6 +60,7 @@ class PluginRuntime(pb_grpc.PluginRuntimeServicer):
         self._directory = directory
         self._invoker = invoker
         self._reporter = reporter
+        self._retention = retention
         self._route_deadline = route_deadline
         self._lifecycle_deadline = lifecycle_deadline
 
@@ -81,6 +92,10 @@ class PluginRuntime(pb_grpc.PluginRuntimeServicer):
             hook = LifecycleHook[pb.LifecycleHook.Name(request.hook).removeprefix("LIFECYCLE_HOOK_")]
         except (msgspec.DecodeError, KeyError, ValueError) as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the request cannot be read: {error}")
+        if hook is LifecycleHook.ON_ACTIVATE:
+            await self._retention.confirm(installation)
+        if hook is LifecycleHook.ON_UNINSTALL and (purpose := PURPOSES.get(request.stored_data)) is not None:
+            await self._retention.ask(installation, purpose)
         invocation = Invocation(
             installation=installation,
             kind="lifecycle",
@@ -100,6 +115,25 @@ class PluginRuntime(pb_grpc.PluginRuntimeServicer):
             await self._invoker.forget(invocation)
             return pb.RunLifecycleHookResponse()
         return pb.RunLifecycleHookResponse(config=config or None)
+
+    async def ListRetainedData(  # noqa: N802
+        self, request: pb.ListRetainedDataRequest, context: Context
+    ) -> pb.ListRetainedDataResponse:
+        found = await self._retention.listed(request.organization_id, request.store_id or None)
+        return pb.ListRetainedDataResponse(items=[_retained(each) for each in found])
+
+    async def ExportRetainedData(  # noqa: N802
+        self, request: pb.ExportRetainedDataRequest, context: Context
+    ) -> AsyncIterator[pb.ExportPart]:
+        place = (request.installation_id, request.organization_id, request.store_id or None)
+        try:
+            async with aclosing(self._retention.export(*place)) as parts:
+                async for part in parts:
+                    yield pb.ExportPart(data=part)
+        except NothingRetained:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "nothing is left of this installation")
+        except ExportsBusy:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "this worker sends as many archives as it may")
 
     def _headers(self, result: RouteResult, installation: Installation) -> list[tuple[str, str]]:
         """The plugin's headers, and what is left of its API calls (draft-ietf-httpapi-ratelimit-headers-07)."""
@@ -121,6 +155,18 @@ class PluginRuntime(pb_grpc.PluginRuntimeServicer):
         if installation.status != "active":
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"the installation is {installation.status}")
         return installation
+
+
+def _retained(found: dict[str, Any]) -> pb.RetainedData:
+    return pb.RetainedData(
+        installation_id=found["installation_id"],
+        plugin_id=found["plugin_id"],
+        version=found["version"],
+        store_id=found["store_id"] or "",
+        stored_data=next(number for number, purpose in PURPOSES.items() if purpose == found["purpose"]),
+        retained_at=found["retained_at"].isoformat(),
+        expires_at=found["expires_at"].isoformat(),
+    )
 
 
 def _route_request(request: pb.CallRouteRequest) -> RouteRequest:

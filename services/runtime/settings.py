@@ -8,11 +8,11 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from outlet._frames import Tier
-from services.common.settings import ServiceSettings
+from services.common.settings import SecretKeySettings, ServiceSettings
 from services.runtime.delivery.failures import RetryPolicy
 
 
-class RuntimeSettings(ServiceSettings):
+class RuntimeSettings(ServiceSettings, SecretKeySettings):
     """Deadlines are seconds of wall time for one call of a plugin."""
 
     runtime_database_url: str
@@ -53,6 +53,8 @@ class RuntimeSettings(ServiceSettings):
     """Requests that one installation may send through one worker."""
     outbound_denied: str = ""
     """Networks (CIDR, separated by commas) that plugins must not reach, beside those that are not public."""
+    retention_days: int = Field(default=30, ge=1)
+    """How long data stays that was kept or exported at uninstall."""
     drain_seconds: float = 10.0
     """How long a stop, or partitions that move away, wait for calls that run."""
 

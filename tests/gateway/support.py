@@ -92,6 +92,12 @@ class FakeWorker(PluginRuntimeServicer):
     ) -> pb.RunLifecycleHookResponse:
         return pb.RunLifecycleHookResponse()
 
+    async def ListRetainedData(self, request: pb.ListRetainedDataRequest, context: Any) -> Any:  # noqa: N802
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "the gateway asks the registry")
+
+    def ExportRetainedData(self, request: pb.ExportRetainedDataRequest, context: Any) -> Any:  # noqa: N802
+        raise NotImplementedError("the gateway asks the registry")
+
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["FakeWorker"]:
         server = grpc.aio.server()

@@ -10,6 +10,7 @@ import httpx
 from fastapi import FastAPI
 
 from outlet.local.issuer import Issuer
+from services.common.secret_settings import new_key
 from services.registry.app import create_registry
 from services.registry.settings import RegistrySettings
 from tests.registry.packages import package
@@ -109,6 +110,7 @@ def environment(dsn: str, redis_url: str, bootstrap: str, issuer: Issuer) -> dic
         "jwks": str(issuer.jwks_path),
         "jwt_issuer": "outlet-development",
         "lifecycle_deadline": 2.0,
+        "secret_keys": new_key(),
     }
 
 

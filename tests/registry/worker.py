@@ -48,6 +48,10 @@ class FakeWorker(pb_grpc.PluginRuntimeServicer):
         self.behaviour = SUCCEEDS
         self.calls: list[tuple[str, Installation]] = []
         self.requests: list[pb.RunLifecycleHookRequest] = []
+        self.asked: list[pb.ListRetainedDataRequest | pb.ExportRetainedDataRequest] = []
+        self.retained: list[pb.RetainedData] = []
+        self.archive: list[bytes] = []
+        self.no_archive = grpc.StatusCode.NOT_FOUND
         self.lease = WorkerLease(redis, self.describe)
 
     @property
@@ -67,6 +71,21 @@ class FakeWorker(pb_grpc.PluginRuntimeServicer):
         self, request: pb.CallRouteRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> pb.CallRouteResponse:
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "the registry calls no routes")
+
+    async def ListRetainedData(  # noqa: N802
+        self, request: pb.ListRetainedDataRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.ListRetainedDataResponse:
+        self.asked.append(request)
+        return pb.ListRetainedDataResponse(items=self.retained)
+
+    async def ExportRetainedData(  # noqa: N802
+        self, request: pb.ExportRetainedDataRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> AsyncIterator[pb.ExportPart]:
+        self.asked.append(request)
+        if not self.archive:
+            await context.abort(self.no_archive, "no archive")
+        for part in self.archive:
+            yield pb.ExportPart(data=part)
 
     def describe(self) -> Worker:
         return Worker(id=f"fake-{self.address}", address=self.address, directory_revision=self.directory_revision)

@@ -5,6 +5,7 @@ from typing import Any
 import anyio
 
 from services.common.directory import Directory
+from services.common.secret_settings import SecretKeys, new_key
 from services.runtime.limits.rate_limiter import Allowance
 from services.runtime.outbound.client import OutboundClient
 from services.runtime.outbound.fetching import Fetcher
@@ -23,6 +24,7 @@ def resources(**changes: Any) -> Resources:
         "rates": Unlimited(),
         "validating": anyio.CapacityLimiter(1),
         "fetcher": fetcher(),
+        "keys": SecretKeys.parse(new_key()),
         "webhooks": WebhookFeed(),
     }
     return Resources(**(defaults | changes))

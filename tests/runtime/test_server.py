@@ -21,6 +21,7 @@ from proto.runtime_pb2_grpc import PluginRuntimeStub
 from services.common.directory import Directory, Installation, encode_installation
 from services.common.runtime_client import PluginFailed
 from services.runtime.invoker import Invoker
+from services.runtime.retention.retention import Retention
 from services.runtime.sandbox import GuestCall
 from services.runtime.server import SERVICE, GrpcServer, PluginRuntime
 from tests.runtime.installations import installation
@@ -94,7 +95,9 @@ async def worker(runtime_pool: Pool) -> AsyncIterator[Worker]:
     directory, failures, sandbox = Directory(), Failures(), ScriptedSandbox(answer)
     reporter: Any = failures
     invoker = Invoker(runtime_pool, sandbox, resources(), reporter)  # type: ignore[arg-type]
-    runtime = PluginRuntime(directory, invoker, reporter, route_deadline=5, lifecycle_deadline=5)
+    runtime = PluginRuntime(
+        directory, invoker, reporter, Retention(runtime_pool, days=30), route_deadline=5, lifecycle_deadline=5
+    )
     address = f"127.0.0.1:{free_port()}"
     server = GrpcServer(address, runtime)
     async with server.serving(), grpc.aio.insecure_channel(address) as channel:

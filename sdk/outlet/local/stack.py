@@ -15,6 +15,8 @@ from outlet.local.issuer import Issuer
 from outlet.local.keeper import Report, Reporter
 from outlet.local.lock import DirectoryLock
 from outlet.local.network import LOOPBACK
+from outlet.local.secret_keys import VARIABLE as SECRET_KEYS
+from outlet.local.secret_keys import secret_keys
 from outlet.local.wiring import Ports, url
 
 DEFAULT_DIRECTORY = Path(".outlet")
@@ -130,6 +132,7 @@ class Stack:
             self._ports.check()
             self.logs.mkdir(mode=0o700, exist_ok=True)
             self._issuer = Issuer.create(self.directory / "issuer")
+            self._environ[SECRET_KEYS] = secret_keys(self.directory, self._environ)
             await self._backing.start()
             self._fleet = Fleet(
                 self._ports,

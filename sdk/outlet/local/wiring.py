@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from outlet.local import secret_keys
 from outlet.local.backing import DATABASES, KAFKA, REDIS, Backing
 from outlet.local.errors import PlatformError
 from outlet.local.issuer import AUDIENCE, NAME, Issuer
@@ -67,7 +68,8 @@ def environments(
 ) -> Iterator[dict[str, str]]:
     """The environment of each process of a service.
 
-    It is ``environ`` with what the platform decides in its place. A database is told only to the service that owns it.
+    It is ``environ`` with what the platform decides in its place. A database is told only to the service that owns it,
+    keys of secrets only to those that seal and open them.
     """
     decided = {
         "OUTLET_ENVIRONMENT": "development",
@@ -82,7 +84,8 @@ def environments(
         "OUTLET_UI_COMPONENTS_URL": url(ports.ui_components),
         "PYTHONUNBUFFERED": "1",
     }
-    inherited = {name: value for name, value in environ.items() if name not in DATABASES.values()}
+    withheld = {*DATABASES.values(), *(() if service in secret_keys.SERVICES else (secret_keys.VARIABLE,))}
+    inherited = {name: value for name, value in environ.items() if name not in withheld}
     if service in DATABASES:
         decided[DATABASES[service]] = backing.database_urls[service]
     for port in ports.of(service):

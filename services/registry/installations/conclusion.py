@@ -8,6 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.common.errors import Conflict
 from services.common.runtime_client import LifecycleHook
+from services.registry.configuration import merge
 from services.registry.installations.lifecycle import Status, Transition
 from services.registry.installations.outcome import Failed, Outcome, Succeeded, Unreached
 from services.registry.installations.publication import PublicationLog
@@ -38,9 +39,10 @@ async def conclude(
     announced = installation.status
 
     match outcome:
-        case Succeeded(config) if transition.success is not None:
+        case Succeeded(config, base) if transition.success is not None:
             _succeed(installation, transition.success, transition.hook, await installations.now())
-            installation.config = installation.config if config is None else config
+            if config is not None:
+                installation.config = merge(installation.config, base, config)
         case Failed():
             _fail(installation, transition, outcome)
             await installations.record(_error(installation_id, transition.hook, outcome))

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response, status
 from outlet.manifest import Category
 from services.common.auth import MANAGES, SEES, Caller, require
 from services.common.errors import NotFound
+from services.common.runtime_client import StoredData
 from services.registry.installations.lifecycle import Status
 from services.registry.installations.queries import InstallationQueries
 from services.registry.installations.repository import InstallationFilter
@@ -122,9 +123,16 @@ async def uninstall(
     installation_id: InstallationId,
     service: Service,
     force: Annotated[bool, Query(description="Remove it even when onUninstall fails.")] = False,
+    data: Annotated[
+        StoredData | None,
+        Query(
+            description="What becomes of what it stored: dropped, kept for the next installation of the plugin in the "
+            "same place, or left to be exported. Without it, as asked at the last attempt, else dropped."
+        ),
+    ] = None,
 ) -> None:
-    """Remove an inactive installation with all that it stored."""
-    await service.uninstall(caller, installation_id, force=force)
+    """Remove an inactive installation."""
+    await service.uninstall(caller, installation_id, force=force, stored_data=data)
 
 
 @router.put("/{installation_id}/config", responses=CHANGING)

@@ -5,7 +5,7 @@ that dies leaves the marker behind, and it ceases to count when no worker can st
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.common import directory
 from services.common.errors import Conflict, GatewayTimeout, OutletError, Unavailable
-from services.common.runtime_client import PluginFailed, RuntimeClient
+from services.common.runtime_client import PluginFailed, RuntimeClient, StoredData
 from services.registry.database import Transaction
 from services.registry.installations.conclusion import conclude
 from services.registry.installations.lifecycle import Transition
@@ -41,11 +41,15 @@ class Operation:
     transition: Transition
     before: dict[str, Any] | None
     ignore_failure: bool
+    stored_data: StoredData | None = None
 
 
-def remember(installation: Installation) -> dict[str, Any]:
+STATUS = ("status", "status_reason")
+INSTALLED = (*STATUS, "version", "config", "grants", "installed_by")
+
+
+def remember(installation: Installation, names: Sequence[str]) -> dict[str, Any]:
     """What an operation may change before the plugin has run."""
-    names = ("status", "status_reason", "version", "config", "grants", "installed_by")
     return {name: getattr(installation, name) for name in names}
 
 
@@ -81,6 +85,7 @@ class Operations:
         revision: int | None,
         before: dict[str, Any] | None,
         ignore_failure: bool = False,
+        stored_data: StoredData | None = None,
     ) -> Operation:
         """Mark the installation, which is locked or new; with a ``revision``, announce its status meanwhile."""
         operation_id = installation.operation_id = uuid4()
@@ -88,7 +93,7 @@ class Operations:
         if revision is not None and transition.during is not None:
             installation.status, installation.revision = transition.during, revision
             await PublicationLog(session).announce(installation, version)
-        return Operation(operation_id, snapshot(installation, version), transition, before, ignore_failure)
+        return Operation(operation_id, snapshot(installation, version), transition, before, ignore_failure, stored_data)
 
     async def run(self, operation: Operation) -> None:
         """Have a worker run the hook, and record what came of it. Raises what the caller is to be told."""
@@ -119,6 +124,7 @@ class Operations:
                     operation_id=str(operation.id),
                     deadline=self._call_seconds,
                     ignore_failure=operation.ignore_failure,
+                    stored_data=operation.stored_data,
                 )
         except PluginFailed as failure:
             if operation.ignore_failure:
@@ -132,4 +138,4 @@ class Operations:
             return Failed("platform", error.problem_code, error.detail)
         if config is None:
             return Succeeded()
-        return await read_config(config, operation.installation.manifest.settings_schema)
+        return await read_config(config, operation.installation)

@@ -1,10 +1,11 @@
 """What came of a lifecycle hook, and what the caller is told of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
 
+from services.common.directory import Installation
 from services.common.errors import BadGateway, GatewayTimeout, Unavailable, Unprocessable
 from services.common.runtime_client import LifecycleHook
 from services.registry.configuration import complete_config
@@ -14,9 +15,13 @@ SHOWN_MESSAGE = 500  # characters
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The hook ran. ``config`` is the whole configuration after it, or None when it did not change it."""
+    """The hook ran. ``config`` is the whole configuration after it, or None when it did not change it.
+
+    ``base`` is the configuration that the hook was given.
+    """
 
     config: dict[str, Any] | None = None
+    base: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +56,19 @@ class LifecycleHookFailed(BadGateway):
     remedy = "Read the installation's errors, correct the plugin or its configuration, and try again."
 
 
-async def read_config(data: bytes, schema: dict[str, Any]) -> Succeeded | Failed:
-    """Success with the configuration that a hook answered; a failure of the plugin when it breaks its own schema."""
+async def read_config(data: bytes, installation: Installation) -> Succeeded | Failed:
+    """Success with the configuration that a hook answered; a failure of the plugin when it breaks its own schema.
+
+    Secrets are those of the ``installation`` that the hook was given: no hook sets or removes one.
+    """
+    manifest, base = installation.manifest, installation.config
+    secrets = manifest.secret_settings()
+    own = {name: base[name] for name in secrets if name in base}
     try:
-        config = msgspec.json.decode(data, type=dict[str, Any])
-        return Succeeded(await complete_config(config, schema))
+        answered = msgspec.json.decode(data, type=dict[str, Any])
+        config = {name: value for name, value in answered.items() if name not in secrets} | own
+        completed = await complete_config(config, manifest.settings_schema, secrets=secrets, sealed=own)
+        return Succeeded(completed, base)
     except (msgspec.DecodeError, RecursionError) as error:
         return Failed("plugin", "plugin_bad_result", f"The hook set a configuration that is no JSON object: {error}")
     except Unprocessable as error:

@@ -7,9 +7,10 @@ from uuid import UUID
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from services.registry.catalogue.schemas import ManifestDocument, manifest_members
+from services.registry.catalogue.schemas import ManifestDocument, manifest_members, read_manifest
 from services.registry.installations.lifecycle import Status
 from services.registry.models import Installation, InstallationError, PluginVersion
+from services.registry.secret_settings import masked
 from services.registry.wire import Document, Line
 
 
@@ -36,7 +37,7 @@ class InstallRequest(Request):
 class ConfigRequest(Request):
     """The whole new configuration."""
 
-    config: dict[str, Any]
+    config: dict[str, Any] = Field(description='{"set": true} keeps a secret; what is left out is removed.')
 
 
 class Stats(Document):
@@ -91,7 +92,7 @@ class InstallationSummary(ManifestDocument):
     id: UUID
     organization_id: str
     store_id: str | None = Field(description="Null: the whole organization.")
-    config: dict[str, Any]
+    config: dict[str, Any] = Field(description='A secret that is set shows as {"set": true}.')
     grants: list[str]
     status: Status
     status_reason: str | None
@@ -110,6 +111,7 @@ class InstallationSummary(ManifestDocument):
             for name in InstallationSummary.model_fields
             if name not in ManifestDocument.model_fields and name != "stats"
         }
+        own["config"] = masked(installation.config, read_manifest(version).secret_settings())
         return cls(**manifest_members(version), **own, stats=Stats.of(installation), **members)
 
 

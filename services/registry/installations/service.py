@@ -9,26 +9,30 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from outlet.manifest import Manifest
 from services.common.auth import Caller
 from services.common.errors import Conflict, NotFound, Unprocessable
+from services.common.runtime_client import StoredData
+from services.common.secret_settings import SecretKeys
 from services.registry.catalogue.repository import CatalogueRepository
 from services.registry.catalogue.schemas import read_manifest
 from services.registry.catalogue.versions import satisfies
 from services.registry.configuration import complete_config
 from services.registry.database import Transaction
 from services.registry.installations.lifecycle import TRANSITIONS, Move, Status, check_move, legal_moves
-from services.registry.installations.operations import Operation, Operations, remember
+from services.registry.installations.operations import INSTALLED, STATUS, Operation, Operations, remember
 from services.registry.installations.publication import PublicationLog
 from services.registry.installations.repository import InstallationRepository, Row
 from services.registry.installations.schemas import InstallRequest
 from services.registry.installations.scope import check_manages
 from services.registry.models import Installation, PluginVersion
+from services.registry.secret_settings import masks, sealed, with_kept
 
 
 class InstallationService:
     """Changes installations. All methods raise OutletError, with the HTTP status and code for the caller."""
 
-    def __init__(self, transaction: Transaction, operations: Operations) -> None:
+    def __init__(self, transaction: Transaction, operations: Operations, keys: SecretKeys) -> None:
         self._transaction = transaction
         self._operations = operations
+        self._keys = keys
 
     async def install(self, caller: Caller, wanted: InstallRequest) -> UUID:
         """Install a plugin, or try again where onInstall failed before; the installation's id."""
@@ -36,7 +40,9 @@ class InstallationService:
         async with self._transaction() as session:
             version = await _version(session, wanted)
             manifest = read_manifest(version)
-            config = await complete_config(wanted.config, manifest.settings_schema)
+            secrets = manifest.secret_settings()
+            with_kept(wanted.config, {}, masks(wanted.config, secrets))  # an installation that begins has none to keep
+            config = await complete_config(wanted.config, manifest.settings_schema, secrets=secrets)
             grants = _grants(manifest, wanted.grants)
             revision = await PublicationLog(session).next_revision()
             installations = InstallationRepository(session)
@@ -52,15 +58,17 @@ class InstallationService:
                     organization_id=caller.organization,
                     store_id=store,
                     status=Status.INSTALLING,
-                    config=config,
+                    config={},
                     grants=grants,
                     revision=revision,
                     installed_by=caller.subject,
                 )
+                installation.config = sealed(config, secrets, self._keys, installation)
                 await installations.add(installation)
             else:
-                before = remember(installation)
-                installation.version, installation.config, installation.grants = version.version, config, grants
+                before = remember(installation, INSTALLED)
+                installation.version, installation.grants = version.version, grants
+                installation.config = sealed(config, secrets, self._keys, installation)
                 installation.installed_by = caller.subject
             operation = await self._operations.begin(
                 session, installation, version, TRANSITIONS[Move.INSTALL], revision=revision, before=before
@@ -76,26 +84,50 @@ class InstallationService:
         """Stop the plugin, and keep what it stored."""
         await self._operations.run(await self._begin(caller, installation_id, Move.DEACTIVATE))
 
-    async def uninstall(self, caller: Caller, installation_id: UUID, *, force: bool) -> None:
-        """Remove an installation with all that it stored; with ``force`` even when onUninstall fails."""
-        await self._operations.run(await self._begin(caller, installation_id, Move.UNINSTALL, force=force))
+    async def uninstall(
+        self, caller: Caller, installation_id: UUID, *, force: bool, stored_data: StoredData | None
+    ) -> None:
+        """Remove an installation; with ``force`` even when onUninstall fails.
+
+        ``stored_data`` says what becomes of what it stored; None: what was asked at the last attempt, else dropped.
+        """
+        begun = await self._begin(caller, installation_id, Move.UNINSTALL, force=force, stored_data=stored_data)
+        await self._operations.run(begun)
 
     async def configure(self, caller: Caller, installation_id: UUID, wanted: dict[str, Any]) -> None:
-        """Replace the configuration; workers take it over with the next call of the plugin."""
+        """Replace the configuration; workers take it over with the next call of the plugin.
+
+        A secret whose mask is sent stays; one that is left out is removed.
+        """
         async with self._transaction() as session:
-            _, read = check_manages(caller, await InstallationRepository(session).get(installation_id))
-        config = await complete_config(wanted, read_manifest(read).settings_schema)  # takes time: nothing is locked
+            found, read = check_manages(caller, await InstallationRepository(session).get(installation_id))
+        manifest = read_manifest(read)
+        secrets = manifest.secret_settings()
+        kept = masks(wanted, secrets)
+        wanted = with_kept(wanted, found.config, kept)
+        # It takes time: nothing is locked.
+        config = await complete_config(wanted, manifest.settings_schema, secrets=secrets, sealed=kept)
         async with self._transaction() as session:
             publications = PublicationLog(session)
             revision = await publications.next_revision()
             installation, version = await self._lock(session, caller, installation_id, Move.CONFIGURE)
             if version.digest != read.digest:
                 raise Conflict("The installation was given another version meanwhile.")
-            installation.config, installation.revision = config, revision
+            config = with_kept(config, installation.config, kept)
+            installation.config = sealed(config, secrets, self._keys, installation)
+            installation.revision = revision
             await publications.announce(installation, version)
         self._operations.announced()
 
-    async def _begin(self, caller: Caller, installation_id: UUID, move: Move, *, force: bool = False) -> Operation:
+    async def _begin(
+        self,
+        caller: Caller,
+        installation_id: UUID,
+        move: Move,
+        *,
+        force: bool = False,
+        stored_data: StoredData | None = None,
+    ) -> Operation:
         transition = TRANSITIONS[move]
         async with self._transaction() as session:
             revision = None if transition.during is None else await PublicationLog(session).next_revision()
@@ -105,7 +137,7 @@ class InstallationService:
                 await _check_dependencies(session, manifest, installation.organization_id, installation.store_id)
             # What never was installed has set nothing up, so a hook that fails must not keep it from being removed.
             ignore_failure = move is Move.UNINSTALL and (force or installation.installed_at is None)
-            before = remember(installation)
+            before = remember(installation, STATUS)
             return await self._operations.begin(
                 session,
                 installation,
@@ -114,6 +146,7 @@ class InstallationService:
                 revision=revision,
                 before=before,
                 ignore_failure=ignore_failure,
+                stored_data=stored_data,
             )
 
     async def _lock(self, session: AsyncSession, caller: Caller, installation_id: UUID, move: Move) -> Row:

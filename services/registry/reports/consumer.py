@@ -1,10 +1,5 @@
-"""Turns the workers' execution summaries into statistics and errors of installations, each summary once.
+"""Turns the workers' execution summaries into statistics and errors of installations, each summary once."""
 
-Every registry reads all partitions: a summary that was counted is recognised by its cursor, so there is no group to
-join, whose members would make a start or a stop wait for one that died. Offsets are kept under the group's name.
-"""
-
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,13 +9,12 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import ConsumerRecord
 
-from services.common.errors import Unavailable
 from services.common.reports import ExecutionError, ExecutionSummary, decode_summary
 from services.common.topics import EXECUTIONS
 from services.registry.database import Transaction
+from services.registry.following import follow
 from services.registry.installations.repository import InstallationRepository
 from services.registry.models import InstallationError
 from services.registry.reports.repository import ReportRepository
@@ -28,9 +22,6 @@ from services.registry.reports.repository import ReportRepository
 log = structlog.get_logger(__name__)
 
 GROUP = "outlet.registry"
-BATCH = 500
-POLL_MS = 500
-RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +45,7 @@ class Report:
 
 
 class ReportConsumer:
-    """Follows ``outlet.executions``. Offsets are committed after the database: a crash repeats, and loses nothing."""
+    """Follows ``outlet.executions``. A summary that was counted is recognised by its cursor."""
 
     def __init__(self, bootstrap: str, transaction: Transaction) -> None:
         self._bootstrap = bootstrap
@@ -62,33 +53,11 @@ class ReportConsumer:
 
     async def run(self) -> None:
         """Follow until cancelled; a database or broker that is away delays."""
-        while True:
-            try:
-                await self._follow()
-            except (KafkaError, Unavailable) as error:
-                log.warning("execution summaries not counted, trying again", error=repr(error))
-                await asyncio.sleep(RETRY_SECONDS)
+        await follow(self._bootstrap, EXECUTIONS, GROUP, self.apply, begin=self._forget_old_cursors)
 
-    async def _follow(self) -> None:
+    async def _forget_old_cursors(self) -> None:
         async with self._transaction() as session:
             await ReportRepository(session).forget_old_cursors()
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
-            group_id=GROUP,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-        )
-        try:
-            await consumer.start()
-            while True:
-                _assign(consumer)
-                batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH)
-                records = [record for batch in batches.values() for record in batch]
-                if records:
-                    await self.apply(records)
-                    await consumer.commit()
-        finally:
-            await consumer.stop()
 
     async def apply(self, records: "Sequence[ConsumerRecord[bytes, bytes]]") -> None:
         """Count what is new in a batch, in one transaction."""
@@ -105,14 +74,6 @@ class ReportConsumer:
                 await counting.count(report.installation_id, summary, report.last_used)
                 for error in report.errors:
                     await installations.record(error)
-
-
-def _assign(consumer: AIOKafkaConsumer) -> None:
-    """Read all partitions that are known by now: the first one makes the client learn of the others."""
-    known = consumer.partitions_for_topic(EXECUTIONS.name) or {0}
-    partitions = {TopicPartition(EXECUTIONS.name, number) for number in known}
-    if partitions != consumer.assignment():
-        consumer.assign(list(partitions))
 
 
 def _read(record: "ConsumerRecord[bytes, bytes]") -> Report | None:

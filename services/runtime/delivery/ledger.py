@@ -226,6 +226,11 @@ class Ledger:
         return {row["installation_id"] for row in await self._pool.fetch(_IN_TURN)}
 
 
+async def forget(connection: asyncpg.Connection, installation_id: str) -> None:
+    """Remove all entries of an installation, in the caller's transaction."""
+    await connection.execute("DELETE FROM attempt_ledger WHERE installation_id = $1", installation_id)
+
+
 def _row(entry: NewEntry) -> tuple[object, ...]:
     failure, event = entry.failure, entry.event
     return (

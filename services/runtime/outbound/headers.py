@@ -1,7 +1,7 @@
 """The headers of a plugin's request: what it may set, and secrets put in place of their names."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from services.runtime.plugin_api.errors import ApiRefusal
@@ -48,7 +48,11 @@ class RequestHeaders:
         return any(found == name for found, _ in self.items)
 
 
-def request_headers(given: Mapping[str, str], secrets: Mapping[str, str]) -> RequestHeaders:
+Secrets = Callable[[str], str | None]
+"""The value of the secret with this name, None when there is none. Raises ApiRefusal when it cannot be read."""
+
+
+def request_headers(given: Mapping[str, str], secrets: Secrets) -> RequestHeaders:
     """Check headers and put secrets in where values say ``{{secret:name}}``. Raises ApiRefusal."""
     items: list[tuple[str, str]] = []
     injected: dict[str, str] = {}
@@ -67,10 +71,10 @@ def request_headers(given: Mapping[str, str], secrets: Mapping[str, str]) -> Req
     return RequestHeaders(items, injected)
 
 
-def _with_secrets(value: str, secrets: Mapping[str, str], injected: dict[str, str]) -> str:
+def _with_secrets(value: str, secrets: Secrets, injected: dict[str, str]) -> str:
     def inject(found: re.Match[str]) -> str:
         name = found[1]
-        secret = secrets.get(name)
+        secret = secrets(name)
         if secret is None:
             raise ApiRefusal("unknown_secret", f"there is no secret setting {name[:60]!r}, or it has no value")
         if not secret or not VALUE.fullmatch(secret):

@@ -5,6 +5,9 @@ import time
 import uuid
 from typing import Any
 
+import structlog
+
+from services.common.secret_settings import SecretPlace, SecretUnreadable
 from services.runtime.outbound.fetching import METHODS, Request
 from services.runtime.outbound.headers import request_headers
 from services.runtime.plugin_api.errors import ApiRefusal
@@ -18,6 +21,8 @@ MAX_UNREAD = 4 * 1024 * 1024
 
 IDEMPOTENCY = uuid.UUID("2b1df2f3-55f0-5a60-9f0e-6d5f3a2f7c41")  # namespace of the keys of unsafe requests
 SAFE = frozenset({"GET", "HEAD"})
+
+log = structlog.get_logger(__name__)
 
 
 class Send(Arguments):
@@ -78,7 +83,7 @@ class Fetch(Group):
         if sum(map(len, self._unread.values())) > MAX_UNREAD:
             raise ApiRefusal("fetch_busy", "read the answers that have come before you ask for more")
         seconds = self._seconds(call.timeout)
-        headers = request_headers(call.headers, self._secrets())
+        headers = request_headers(call.headers, self._secret)
         if call.method not in SAFE:
             if not headers.has("idempotency-key"):
                 headers.items.append(("idempotency-key", self._idempotency_key()))
@@ -97,10 +102,19 @@ class Fetch(Group):
             raise ApiRefusal("fetch_timeout", "no time is left in this call")
         return min(seconds, left)
 
-    def _secrets(self) -> dict[str, str]:
-        config = self.installation.config if self.context.config is None else self.context.config
-        names = self.installation.manifest.secret_settings()
-        return {name: value for name in names if isinstance(value := config.get(name), str)}
+    def _secret(self, name: str) -> str | None:
+        """Opened for this request only. A registry of an earlier version published secrets as they are."""
+        found = self.installation
+        stored = found.config.get(name) if name in found.manifest.secret_settings() else None
+        if stored is None or isinstance(stored, str):
+            return stored
+        place = SecretPlace(found.organization_id, found.plugin_id, found.id, name)
+        try:
+            return self.context.resources.keys.open(stored, place)
+        except SecretUnreadable as error:
+            log.error("a secret cannot be read", installation=found.id, setting=name, reason=str(error))
+            refusal = f"the secret {name!r} cannot be read: {error}. Have it set again in the plugin's configuration"
+            raise ApiRefusal("unreadable_secret", refusal) from error
 
     def _idempotency_key(self) -> str:
         return str(uuid.uuid5(IDEMPOTENCY, json.dumps([*self.invocation.key.row(), self._unsafe])))

@@ -9,6 +9,7 @@ import anyio
 import msgspec
 
 from services.common.directory import Directory, Installation
+from services.common.secret_settings import SecretKeys
 from services.runtime.delivery.unit_of_work import UnitOfWork
 from services.runtime.invocation import Invocation
 from services.runtime.limits.rate_limiter import RateLimiter
@@ -31,6 +32,8 @@ class Resources:
     validating: anyio.CapacityLimiter
     """Who has it may evaluate a plugin's schema."""
     fetcher: Fetcher
+    keys: SecretKeys
+    """They open secret settings."""
     webhooks: WebhookFeed
 
 

@@ -35,8 +35,7 @@ class Validation(Group):
         schema_text = encode_document(call.schema, limit=MAX_SCHEMA_BYTES)
         data_text = encode_document(call.data, limit=MAX_DATA_BYTES)
         schema, data = decode_document(schema_text), decode_document(data_text)
-        if _parts(schema) * (_parts(data) + len(data_text) // TEXT_SHARE) > MAX_WORK:
-            raise ApiRefusal("too_much_to_validate", "schema and data together are too large: validate in parts")
+        check_work(schema, data, data_text)
         try:
             limiter = self.context.resources.validating
             return await anyio.to_thread.run_sync(_check, data, schema, limiter=limiter)
@@ -44,6 +43,12 @@ class Validation(Group):
             raise ApiRefusal("invalid_schema", str(error)) from error
         except ArithmeticError as error:
             raise ApiRefusal("invalid_value", f"a number is too large or too small to compare: {error!r}") from error
+
+
+def check_work(schema: Any, data: Any, data_text: str) -> None:
+    """Refuse what would take this process too long. ``data_text`` is the data as JSON. Raises ApiRefusal."""
+    if _parts(schema) * (_parts(data) + len(data_text) // TEXT_SHARE) > MAX_WORK:
+        raise ApiRefusal("too_much_to_validate", "schema and data together are too large: validate in parts")
 
 
 def _check(data: Any, schema: dict[str, Any]) -> list[tuple[str, str]]:

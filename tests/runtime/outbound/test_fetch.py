@@ -14,9 +14,10 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from outlet import Api, ApiError, FetchResponse, _values
+from outlet import Api, ApiError, FetchResponse, Secret, _values
 from outlet.manifest import Host
 from services.common.directory import Installation
+from services.common.secret_settings import SecretKeys, SecretPlace, new_key
 from services.runtime.invocation import Invocation
 from services.runtime.outbound.client import OutboundClient
 from services.runtime.outbound.fetching import Fetcher
@@ -53,13 +54,14 @@ class Plugin:
     limits: FetchLimits = field(default_factory=FetchLimits)
     guard: Guard = field(default_factory=lambda: Guard(loopback=True))
     deadline: float = 5.0
+    keys: SecretKeys = field(default_factory=lambda: SecretKeys.parse(new_key()))
 
     def api(self, cause: str | None = None, *, opened: bool = False) -> Api:
         invocation = Invocation(
             self.found, "hook", "sale.created", "urn:pos", cause or uuid.uuid4().hex, "s1", b"", self.deadline
         )
         fetcher = Fetcher(OutboundClient(self.guard, self.resolve), self.limits)
-        context = Context(invocation, NoWork(opened), resources(fetcher=fetcher))  # type: ignore[arg-type]
+        context = Context(invocation, NoWork(opened), resources(fetcher=fetcher, keys=self.keys))  # type: ignore[arg-type]
         session = PluginApiSession(context)
 
         class Direct:
@@ -239,6 +241,26 @@ async def test_only_secrets_that_exist_and_fit_are_put_in(plugin: Plugin) -> Non
     plugin.found = acme("api.example.com", apiKey="two\r\nX-Lines: 1")
     headers = {"Authorization": str(api.secret("apiKey"))}
     assert await refused(plugin.api().fetch(plugin.receiver.url(), headers=headers)) == "unusable_secret"
+
+
+async def test_a_sealed_secret_is_opened_where_it_belongs_and_nowhere_else(plugin: Plugin) -> None:
+    plugin.keys = SecretKeys.parse(new_key())
+    found = plugin.found = acme("api.example.com")
+    place = SecretPlace(found.organization_id, found.plugin_id, found.id, "apiKey")
+    sealed = plugin.keys.seal(KEY, place)
+    plugin.found = msgspec.structs.replace(found, config={"apiKey": sealed})
+    headers = {"Authorization": f"Bearer {Secret('apiKey')}"}
+    await plugin.api().fetch(plugin.receiver.url(), headers=headers)
+    assert plugin.receiver.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+    plugin.found = msgspec.structs.replace(plugin.found, organization_id="globex")
+    assert await refused(plugin.api().fetch(plugin.receiver.url(), headers=headers)) == "unreadable_secret"
+    await plugin.api().fetch(plugin.receiver.url())  # what needs no secret goes on
+    plugin.found, plugin.keys = msgspec.structs.replace(found, config={"apiKey": sealed}), SecretKeys.parse(new_key())
+    with pytest.raises(ApiError, match="none of OUTLET_SECRET_KEYS") as unopened:
+        await plugin.api().fetch(plugin.receiver.url(), headers=headers)
+    assert sealed["sealed"] not in str(unopened.value)
+    assert len(plugin.receiver.requests) == 2
 
 
 @pytest.mark.parametrize(

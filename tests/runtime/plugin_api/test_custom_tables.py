@@ -198,7 +198,6 @@ async def test_a_table_may_gain_columns_and_nothing_else(within: Call, acme: Ins
         ("tables.find", {"table": "\0"}, "unknown_table"),
         ("tables.aggregate", {"table": "accounts", "functions": {"pg_sleep": ["points"]}}, "invalid_aggregate"),
         ("tables.define", {"name": "more", "definition": ACCOUNTS}, "not_allowed_here"),
-        ("config.set", {"key": "a", "value": 1}, "not_allowed_here"),
         ("tables.find", {"tables": "accounts"}, "invalid_arguments"),
         ("os.system", {}, "unknown_method"),
     ],

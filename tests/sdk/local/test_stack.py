@@ -15,7 +15,9 @@ import pytest
 
 from outlet.local.errors import PlatformError, ProcessFailed
 from outlet.local.keeper import Report
+from outlet.local.secret_keys import secret_keys
 from outlet.local.stack import Stack
+from services.common.secret_settings import SecretKeys
 from tests.sdk.local.stand_ins import write_package
 
 
@@ -72,7 +74,18 @@ async def test_each_service_is_told_what_it_needs_and_only_its_own_database(
         assert told["OUTLET_KAFKA_CREATE_TOPICS"] == "false"
         assert told["OUTLET_JWKS"] == str(platform.issuer.jwks_path)
         assert told["OUTLET_HOOK_DEADLINE"] == "2"
-        assert "OUTLET_REGISTRY_DATABASE_URL" not in await environment_told(platform.gateway_url)
+        at_the_door = await environment_told(platform.gateway_url)
+        assert "OUTLET_REGISTRY_DATABASE_URL" not in at_the_door
+        assert "OUTLET_SECRET_KEYS" not in at_the_door
+        assert told["OUTLET_SECRET_KEYS"] == (platform.directory / "secret-key").read_text()
+
+
+def test_the_key_of_secrets_is_made_once_and_kept_to_its_owner(tmp_path: Path) -> None:
+    made = secret_keys(tmp_path, {})
+    assert secret_keys(tmp_path, {}) == made
+    assert (tmp_path / "secret-key").stat().st_mode & 0o077 == 0
+    assert SecretKeys.parse(made)
+    assert secret_keys(tmp_path, {"OUTLET_SECRET_KEYS": "ones-own"}) == "ones-own"
 
 
 async def test_real_parts_of_the_environment_replace_the_embedded_ones(tmp_path: Path, environ: dict[str, str]) -> None:
