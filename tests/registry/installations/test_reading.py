@@ -92,6 +92,8 @@ async def test_the_documentation_describes_what_is_answered(registry: Registry) 
         "/api/plugins",
         "/api/plugins/install",
         "/api/plugins/marketplace",
+        "/api/plugins/retained",
+        "/api/plugins/retained/{installation_id}/export",
         "/api/plugins/{installation_id}",
         "/api/plugins/{installation_id}/activate",
         "/api/plugins/{installation_id}/config",
