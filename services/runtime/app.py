@@ -34,6 +34,7 @@ from services.runtime.invoker import Invoker
 from services.runtime.isolation import require_protection
 from services.runtime.limits.rate_limiter import RateLimiter
 from services.runtime.limits.token_bucket import Rate
+from services.runtime.metrics import RuntimeCollector, showing
 from services.runtime.models import MIGRATIONS
 from services.runtime.outbound.client import OutboundClient
 from services.runtime.outbound.fetching import Fetcher
@@ -146,6 +147,11 @@ async def run(settings: RuntimeSettings) -> None:
                 route_deadline=settings.route_deadline,
                 lifecycle_deadline=settings.lifecycle_deadline,
             ),
+            tier,
+        )
+        shown = RuntimeCollector(tier, sandbox, zygote, reporter, directory, lambda: events.unfinished)
+        await stack.enter_async_context(
+            showing(settings.host, settings.runtime_metrics_port, shown, lambda: server.is_ready)
         )
         relay = OutboxRelay(relay_database, producer)
         lease = WorkerLease(

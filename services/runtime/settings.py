@@ -19,6 +19,8 @@ class RuntimeSettings(ServiceSettings):
     redis_url: str
     registry_url: str
     runtime_port: int = 8082
+    runtime_metrics_port: int = 8092
+    """HTTP, for /metrics and /health; gRPC has the other port."""
     runtime_address: str | None = None
     """The gRPC address announced to callers; without it, host and port."""
     worker_id: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")

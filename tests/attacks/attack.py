@@ -10,6 +10,8 @@ from tests.attacks.processes import Peaks
 
 CALM_MS = 20.0
 """A neighbour whose median call takes longer than this, and five times what it took before, was reached."""
+STEADY = 20.0
+"""The same as a multiple alone, for machines of which nothing is known, not even whether they have other work."""
 BURNING = 0.1
 """A share of one processor that no idle plugin uses."""
 
@@ -76,9 +78,14 @@ class Pace:
     during: float
 
     @property
-    def kept(self) -> bool:
+    def calm(self) -> bool:
         """Whether the neighbour noticed nothing worth the name."""
         return self.during <= max(CALM_MS, 5 * self.before)
+
+    @property
+    def steady(self) -> bool:
+        """Whether it was not held up by a multiple that no other work of the machine explains."""
+        return self.during <= STEADY * self.before
 
 
 def told(secret: str) -> Verdict:

@@ -22,8 +22,8 @@ PATIENCE_SECONDS = 2.0
 LEAVE_SECONDS = 0.5
 
 
-async def run(attack: Attack, package: Package, folder: Path) -> Trial:
-    """Attack fresh grounds. Whatever the plugin starts is ended afterwards."""
+async def run(attack: Attack, package: Package, folder: Path, slowness: float) -> Trial:
+    """Attack fresh grounds, with ``slowness`` times the patience. Whatever the plugin starts is ended afterwards."""
     path = folder / "package.zip"
     path.write_bytes(package.data)
     async with Grounds() as grounds:
@@ -41,7 +41,7 @@ async def run(attack: Attack, package: Package, folder: Path) -> Trial:
             },
         )
         try:
-            seen = await _attack(attack, host, grounds)
+            seen = await _attack(attack, host, grounds, slowness)
             return Trial(attack.through(seen), seen.ending)
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -50,18 +50,18 @@ async def run(attack: Attack, package: Package, folder: Path) -> Trial:
             await everything.end()
 
 
-async def _attack(attack: Attack, host: Process, grounds: Grounds) -> Sighting:
+async def _attack(attack: Attack, host: Process, grounds: Grounds, slowness: float) -> Sighting:
     assert host.stdin is not None
-    async with asyncio.timeout(START_SECONDS):
+    async with asyncio.timeout(START_SECONDS * slowness):
         guests = await _said(host)
     plugin = processes.Newcomers(besides=guests["attacker"])
     peaks = processes.Peaks()
     mib, descriptors = processes.mib(host.pid), processes.descriptors(host.pid)
-    watching = asyncio.create_task(processes.watch(plugin, host.pid, peaks))
+    watching = asyncio.create_task(processes.watch(plugin, host.pid, peaks, slowness))
     host.stdin.write(b"go\n")
     evidence, answer, ending = None, None, "the host hangs"
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS * slowness):
             evidence, ending = (await _said(host))["evidence"], "answered"
             answer = (await _said(host))["neighbour"]
     except TimeoutError:
@@ -80,7 +80,7 @@ async def _attack(attack: Attack, host: Process, grounds: Grounds) -> Sighting:
         evidence=evidence,
         ending=ending,
         peaks=peaks,
-        lingering=await plugin.gone(LEAVE_SECONDS),
+        lingering=await plugin.gone(LEAVE_SECONDS * slowness),
         burning=burning,
         host_served=served,
         neighbour_answer=answer or "",

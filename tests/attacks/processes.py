@@ -124,11 +124,11 @@ def _reap(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
-async def watch(newcomers: Newcomers, host: int, peaks: Peaks) -> None:
+async def watch(newcomers: Newcomers, host: int, peaks: Peaks, slowness: float) -> None:
     """Note the peaks of the newcomers and of their host, until cancelled."""
     while True:
         note(newcomers.find(), host, peaks)
-        await asyncio.sleep(SAMPLE_SECONDS)
+        await asyncio.sleep(SAMPLE_SECONDS * slowness)
 
 
 def note(found: Collection[Process], host: int, peaks: Peaks) -> None:

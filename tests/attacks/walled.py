@@ -55,8 +55,11 @@ async def zygote() -> AsyncIterator[Zygote]:
         del os.environ[ENVIRONMENT]
 
 
-async def run(attack: Attack, package: Package, folder: Path, running: Zygote) -> tuple[Trial, Pace]:
-    """Attack fresh grounds from a guest that has a neighbour. Whatever the plugin starts is ended afterwards."""
+async def run(attack: Attack, package: Package, folder: Path, running: Zygote, slowness: float) -> tuple[Trial, Pace]:
+    """Attack fresh grounds from a guest that has a neighbour. Whatever the plugin starts is ended afterwards.
+
+    ``slowness``: by how much every deadline, and the time between the neighbour's calls, is longer than usual.
+    """
     beside = folder / "neighbour"
     beside.mkdir(exist_ok=True)
     peaceful = plugins.build(NEIGHBOUR, beside)
@@ -69,19 +72,22 @@ async def run(attack: Attack, package: Package, folder: Path, running: Zygote) -
         everything = processes.Newcomers()
         pool = SandboxPool(running, fetch)
         try:
-            seen, pace = await _attack(attack, Plugin(pool, package), Plugin(pool, peaceful), grounds, running)
+            seen, pace = await _attack(
+                attack, Plugin(pool, package, slowness), Plugin(pool, peaceful, slowness), grounds, running
+            )
             return Trial(attack.through(seen), seen.ending), pace
         finally:
             await pool.close()
-            await everything.gone(LEAVE_SECONDS)
+            await everything.gone(LEAVE_SECONDS * slowness)
             await everything.end()
 
 
 class Plugin:
     """Calls to one plugin of a pool."""
 
-    def __init__(self, pool: SandboxPool, package: Package) -> None:
+    def __init__(self, pool: SandboxPool, package: Package, slowness: float) -> None:
         self.pool = pool
+        self.slowness = slowness
         self._package = package
         self._key = GuestKey("acme", package.manifest.plugin_id, package.digest)
         facts = msgspec.msgpack.encode({"organization": "acme", "store": None, "config": {}})
@@ -106,7 +112,7 @@ class Plugin:
             return None
 
         wanted = self._package.manifest.limits
-        return await self.pool.invoke(self._key, call, no_api, deadline=deadline, wanted=wanted)
+        return await self.pool.invoke(self._key, call, no_api, deadline=deadline * self.slowness, wanted=wanted)
 
 
 async def _attack(
@@ -119,9 +125,9 @@ async def _attack(
     peaks = processes.Peaks()
     own = os.getpid()
     mib, descriptors = processes.mib(own), processes.descriptors(own)
-    watching = asyncio.create_task(processes.watch(plugin, own, peaks))
+    watching = asyncio.create_task(processes.watch(plugin, own, peaks, attacker.slowness))
     attacking = asyncio.create_task(_ended(attack, attacker, grounds, plugin))
-    during, served, answer = NEIGHBOUR_SECONDS * 1000, True, ""
+    during, served, answer = NEIGHBOUR_SECONDS * neighbour.slowness * 1000, True, ""
     try:
         during = await _pace(neighbour, until=attacking.done, at_least=CALLS_AT_LEAST)
         answer = await neighbour.nothing()
@@ -137,7 +143,7 @@ async def _attack(
         evidence=evidence,
         ending=ending,
         peaks=peaks,
-        lingering=await plugin.gone(LEAVE_SECONDS),
+        lingering=await plugin.gone(LEAVE_SECONDS * attacker.slowness),
         burning=burning,
         host_served=served and unharmed,
         neighbour_answer=answer,
@@ -157,7 +163,7 @@ async def _pace(neighbour: Plugin, until: Callable[[], bool], at_least: int) -> 
     while not until() or len(taken) < at_least:
         await neighbour.nothing()
         taken.append((time.perf_counter() - due) * 1000)
-        due += CALL_EVERY_SECONDS
+        due += CALL_EVERY_SECONDS * neighbour.slowness
         await asyncio.sleep(due - time.perf_counter())
     return statistics.median(taken)
 

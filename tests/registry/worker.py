@@ -69,7 +69,12 @@ class FakeWorker(pb_grpc.PluginRuntimeServicer):
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "the registry calls no routes")
 
     def describe(self) -> Worker:
-        return Worker(id=f"fake-{self.address}", address=self.address, directory_revision=self.directory_revision)
+        return Worker(
+            id=f"fake-{self.address}",
+            address=self.address,
+            directory_revision=self.directory_revision,
+            sandbox_tier="B",
+        )
 
 
 @asynccontextmanager

@@ -40,6 +40,8 @@ class Zygote:
         self._start_deadline = start_deadline
         self._folder: Path | None = None
         self._process: Process | None = None
+        self.started = 0
+        """Guests that were started, those that only tried their walls included."""
         self._starting = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -71,6 +73,7 @@ class Zygote:
                     except (ConnectionError, FileNotFoundError):
                         await _has_ended(process)
                     else:
+                        self.started += 1
                         return protocol, partial(self._lives, process)
         except TimeoutError as error:
             raise SandboxUnavailable(f"no guest could be started within {self._start_deadline:g} s") from error
