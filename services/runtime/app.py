@@ -103,7 +103,12 @@ async def run(settings: RuntimeSettings) -> None:
         reporter = Reporter(producer, settings.worker_id)
         resolver = SystemResolver()
         stack.callback(resolver.close)
-        outbound = await stack.enter_async_context(OutboundClient(Guard(denied=settings.denied_networks), resolver))
+        guard = Guard(denied=settings.denied_networks, allowed=settings.allowed_networks)
+        outbound = await stack.enter_async_context(
+            OutboundClient(guard, resolver, authorities=settings.outbound_ca_file)
+        )
+        if settings.allowed_networks:
+            log.warning("plugins may reach private networks", networks=settings.outbound_allowed)
         limits = FetchLimits(
             per_minute=settings.fetches_per_minute, in_transactions=max(1, settings.database_connections // 4)
         )
