@@ -55,7 +55,7 @@ class Attack:
 
     ``through`` tells from a sighting whether the attack had its effect. ``hold`` is how long (seconds) its host waits
     after the answer; ``follow_up`` are the bytes of each of six calls that its host sends
-    behind it. ``limits`` is TOML.
+    behind it. ``gift``: the host passes an open file along with a frame that means nothing. ``limits`` is TOML.
     ``may_be_refused``: some systems keep everybody, or containers, or all but root from it by themselves.
     """
 
@@ -65,6 +65,7 @@ class Attack:
     through: Verdict
     hold: float = 0.0
     follow_up: int = 0
+    gift: bool = False
     may_be_refused: bool = False
     machines: tuple[str, ...] = ("x86_64", "aarch64")
     limits: str = ""

@@ -1,7 +1,6 @@
 """Runs an attack in a bare process below a naive host, and looks at what it did."""
 
 import asyncio
-import contextlib
 import json
 import os
 import sys
@@ -30,6 +29,7 @@ async def run(attack: Attack, package: Package, folder: Path, slowness: float) -
         everything = processes.Newcomers()
         host = await asyncio.create_subprocess_exec(
             *(sys.executable, str(HOST), str(path), json.dumps(grounds.target), str(attack.follow_up)),
+            *([str(grounds.held)] if attack.gift else []),
             stdin=PIPE,
             stdout=PIPE,
             stderr=DEVNULL,
@@ -44,8 +44,7 @@ async def run(attack: Attack, package: Package, folder: Path, slowness: float) -
             seen = await _attack(attack, host, grounds, slowness)
             return Trial(attack.through(seen), seen.ending)
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                host.kill()
+            processes.kill(host)
             await host.communicate()
             await everything.end()
 
@@ -73,8 +72,7 @@ async def _attack(attack: Attack, host: Process, grounds: Grounds, slowness: flo
     burning = attack.hold > 0 and await plugin.burn(0.5) > BURNING
     processes.note(plugin.find(), host.pid, peaks)
     watching.cancel()
-    with contextlib.suppress(ProcessLookupError):
-        host.kill()  # which is all that a naive host's end does for its plugins: they see the end of the stream
+    processes.kill(host)  # which is all that a naive host's end does for its plugins: they see the end of the stream
     return Sighting(
         grounds=grounds,
         evidence=evidence,

@@ -79,6 +79,17 @@ def _children(pid: int) -> list[int]:
     return found
 
 
+def kill(child: asyncio.subprocess.Process) -> None:
+    """SIGKILL a child of the event loop, which may have ended just now.
+
+    By its number, because ``Process.kill`` looks first whether it has ended: that takes its status away from the event
+    loop, which then complains of a child that it does not know, and makes one up.
+    """
+    if child.returncode is None:
+        with suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
+
+
 class Newcomers:
     """Finds the processes that come to be below this one, from now on; ``besides`` those that are there already."""
 

@@ -32,6 +32,7 @@ from services.runtime.sandbox import (
 from tests.attacks import plugins, processes
 from tests.attacks.attack import BURNING, Attack, Pace, Sighting, Trial, returned
 from tests.attacks.grounds import ENVIRONMENT, Grounds
+from tests.attacks.slipping import SlippingZygote
 
 DEADLINE_SECONDS = 1.5
 NEIGHBOUR_SECONDS = 2.0
@@ -49,7 +50,7 @@ async def zygote() -> AsyncIterator[Zygote]:
     """A zygote whose worker has a secret in its environment."""
     os.environ[ENVIRONMENT] = f"environment-{secrets.token_hex(12)}"
     try:
-        async with Zygote() as running:
+        async with Zygote(start_deadline=60) as running:
             yield running
     finally:
         del os.environ[ENVIRONMENT]
@@ -70,14 +71,16 @@ async def run(attack: Attack, package: Package, folder: Path, running: Zygote, s
 
     async with Grounds(os.environ[ENVIRONMENT]) as grounds:
         everything = processes.Newcomers()
-        pool = SandboxPool(running, fetch)
+        slipping = SlippingZygote(running)
+        pool = SandboxPool(slipping if attack.gift else running, fetch)
         try:
             seen, pace = await _attack(
-                attack, Plugin(pool, package, slowness), Plugin(pool, peaceful, slowness), grounds, running
+                attack, Plugin(pool, package, slowness), Plugin(pool, peaceful, slowness), grounds, running, slipping
             )
             return Trial(attack.through(seen), seen.ending), pace
         finally:
             await pool.close()
+            await slipping.close()
             await everything.gone(LEAVE_SECONDS * slowness)
             await everything.end()
 
@@ -116,7 +119,12 @@ class Plugin:
 
 
 async def _attack(
-    attack: Attack, attacker: Plugin, neighbour: Plugin, grounds: Grounds, running: Zygote
+    attack: Attack,
+    attacker: Plugin,
+    neighbour: Plugin,
+    grounds: Grounds,
+    running: Zygote,
+    slipping: SlippingZygote,
 ) -> tuple[Sighting, Pace]:
     await neighbour.nothing()
     before = await _pace(neighbour, until=lambda: True, at_least=CALLS_BEFORE)
@@ -125,6 +133,10 @@ async def _attack(
     peaks = processes.Peaks()
     own = os.getpid()
     mib, descriptors = processes.mib(own), processes.descriptors(own)
+    gifts: list[asyncio.Task[None]] = []
+    if attack.gift:
+        await attacker.nothing()  # before its package is loaded, a frame that means nothing would be an error
+        gifts.append(asyncio.create_task(slipping.let_slip(grounds.held)))
     watching = asyncio.create_task(processes.watch(plugin, own, peaks, attacker.slowness))
     attacking = asyncio.create_task(_ended(attack, attacker, grounds, plugin))
     during, served, answer = NEIGHBOUR_SECONDS * neighbour.slowness * 1000, True, ""
@@ -134,6 +146,8 @@ async def _attack(
     except FAILURES:
         served = False
     evidence, ending, burning = await attacking
+    for giving in gifts:
+        giving.cancel()
     unharmed = running.pid == zygote_pid and zygote_pid is not None and processes.lives(zygote_pid)
     processes.note(plugin.find(), own, peaks)
     watching.cancel()

@@ -1,8 +1,10 @@
 """The worker's hold on its zygote: started on demand, started again when it died, connected to for each guest."""
 
 import asyncio
+import contextlib
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -159,6 +161,8 @@ async def _has_ended(process: Process | None) -> bool:
 
 
 async def _kill(process: Process) -> None:
+    """End our child. By its number: ``Process.kill`` asks whether it has ended, and the event loop then cannot."""
     if process.returncode is None:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
     await process.wait()
