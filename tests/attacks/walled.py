@@ -40,6 +40,7 @@ CALLS_BEFORE = 40
 CALLS_AT_LEAST = 100
 CALL_EVERY_SECONDS = 0.005
 LEAVE_SECONDS = 1.0
+LOAD_SECONDS = 10.0
 FOLLOW_UPS = 6
 FAILURES = (PluginFailed, PluginInterrupted, SandboxUnavailable)
 NEIGHBOUR = Attack("be a neighbour", "none", "return", returned())
@@ -72,7 +73,7 @@ async def run(attack: Attack, package: Package, folder: Path, running: Zygote, s
     async with Grounds(os.environ[ENVIRONMENT]) as grounds:
         everything = processes.Newcomers()
         slipping = SlippingZygote(running)
-        pool = SandboxPool(slipping if attack.gift else running, fetch)
+        pool = SandboxPool(slipping if attack.gift else running, fetch, load_deadline=LOAD_SECONDS * slowness)
         try:
             seen, pace = await _attack(
                 attack, Plugin(pool, package, slowness), Plugin(pool, peaceful, slowness), grounds, running, slipping
