@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
@@ -180,6 +181,24 @@ async def test_a_webhook_is_signed_tried_again_after_a_500_and_logged(opened: Pl
         assert (message["type"], message["data"]["id"][:7]) == ("sale.created", "hooked-")
         with pytest.raises(WebhookVerificationError):
             Verifier(ANOTHER_SECRET).verify(request.body, request.headers)
+
+
+async def test_every_service_shows_its_metrics_and_the_worker_its_tier(opened: Platform) -> None:
+    opened.receiver.answer = answer(200)
+    await opened.sell("counted")
+    await opened.outcome("counted")
+    worker, *_ = opened.stack.runtime_metrics_urls
+    services = [worker, opened.stack.registry_url, opened.stack.gateway_url, opened.stack.ui_components_url]
+    async with httpx.AsyncClient() as client:
+        shown = [(await client.get(f"{url}/metrics")).text.splitlines() for url in services]
+        health = (await client.get(f"{worker}/healthz")).json()
+    assert all(any(line.startswith("process_resident_memory_bytes ") for line in lines) for lines in shown)
+    values = dict(line.rsplit(" ", 1) for line in shown[0] if not line.startswith("#"))
+    assert values[f'outlet_sandbox_tier{{tier="{health["sandboxTier"]}"}}'] == "1.0"
+    assert health["status"] == "ready"
+    assert float(values["outlet_hook_runs_total"]) >= 1
+    assert float(values["outlet_sandbox_guests"]) == 1
+    assert float(values["outlet_directory_revision"]) > 0
 
 
 async def test_without_the_setting_nothing_reaches_this_machine(tmp_path: Path) -> None:
