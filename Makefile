@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test attacks bench check lock proto
+.PHONY: help install demo up test attacks attacks-aarch64 bench check lock proto
 
 help: ## print the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## make the environment (.venv)
 
@@ -30,6 +30,9 @@ test: $(STAMP) ## the whole suite
 
 attacks: $(STAMP) ## attack the sandbox with real plugins, bare and behind the walls; ONLY="re fork" picks by name
 	@$(BIN)/python -m tests.attacks $(ONLY)
+
+attacks-aarch64: $(STAMP) ## the same on an emulated aarch64 machine (wants Debian with qemu-system-arm, cpio); slow
+	@$(BIN)/python -m tests.attacks.aarch64 $(ONLY)
 
 bench: $(STAMP) ## measure against peers; SMALL=1 is done in two minutes
 	@$(BIN)/python -m bench $(if $(SMALL),--small)

@@ -5,13 +5,14 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.common.errors import UnexpectedErrorMiddleware, install_error_handlers
+from services.common.metrics import RequestMetricsMiddleware, exposed, new_registry
 from services.common.settings import ServiceSettings
 from services.common.telemetry import RequestIdMiddleware, configure_logging
 
@@ -52,9 +53,10 @@ def create_app(
     *,
     body_limit: int = MEBIBYTE,
 ) -> FastAPI:
-    """A FastAPI app with request ids, body limit, problem details and health routes.
+    """A FastAPI app with request ids, body limit, problem details, health routes and metrics.
 
     The lifespan may put named readiness checks into ``app.state.readiness``; ``/health/ready`` is 503 until all hold.
+    ``app.state.metrics`` is the registry (of prometheus_client) that ``/metrics`` shows; the lifespan may add to it.
     """
 
     @asynccontextmanager
@@ -67,9 +69,11 @@ def create_app(
     app = FastAPI(title=title, lifespan=with_state, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.started = False
     app.state.readiness = {}
+    app.state.metrics = new_registry()
     app.add_middleware(UnexpectedErrorMiddleware)
     app.add_middleware(BodyLimitMiddleware, limit=body_limit)
     app.add_middleware(RequestIdMiddleware)
+    app.add_middleware(RequestMetricsMiddleware, registry=app.state.metrics)
     install_error_handlers(app)
 
     @app.get("/health/live", include_in_schema=False)
@@ -82,6 +86,10 @@ def create_app(
         holds = app.state.started and all(checks.values())
         body: dict[str, Any] = {"status": "ready" if holds else "not ready", "checks": checks}
         return JSONResponse(body, status_code=200 if holds else 503)
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics(request: Request) -> Response:
+        return exposed(app.state.metrics, request)
 
     return app
 

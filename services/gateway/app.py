@@ -11,6 +11,7 @@ from services.common.background import running
 from services.common.directory import Directory, DirectoryFollower
 from services.common.http import MEBIBYTE, create_app
 from services.common.kafka import open_producer
+from services.common.metrics import watch_directory
 from services.common.runtime_client import RuntimeClient
 from services.common.settings import IdentitySettings
 from services.common.workers import FollowedWorkers
@@ -43,6 +44,7 @@ def build_app(settings: GatewaySettings, identity: IdentitySettings) -> FastAPI:
             stack.push_async_callback(runtime.close)
             directory = Directory()
             follower = DirectoryFollower(settings.kafka_bootstrap, directory)
+            watch_directory(app.state.metrics, directory)
             feed = RealtimeFeed(settings.kafka_bootstrap, realtime.deliver)
             stack.push_async_callback(realtime.close)
             all_running = await stack.enter_async_context(

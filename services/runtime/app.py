@@ -34,6 +34,7 @@ from services.runtime.invoker import Invoker
 from services.runtime.isolation import require_protection
 from services.runtime.limits.rate_limiter import RateLimiter
 from services.runtime.limits.token_bucket import Rate
+from services.runtime.metrics import RuntimeCollector, showing
 from services.runtime.models import MIGRATIONS
 from services.runtime.outbound.client import OutboundClient
 from services.runtime.outbound.fetching import Fetcher
@@ -103,7 +104,12 @@ async def run(settings: RuntimeSettings) -> None:
         reporter = Reporter(producer, settings.worker_id)
         resolver = SystemResolver()
         stack.callback(resolver.close)
-        outbound = await stack.enter_async_context(OutboundClient(Guard(denied=settings.denied_networks), resolver))
+        guard = Guard(denied=settings.denied_networks, allowed=settings.allowed_networks)
+        outbound = await stack.enter_async_context(
+            OutboundClient(guard, resolver, authorities=settings.outbound_ca_file)
+        )
+        if settings.allowed_networks:
+            log.warning("plugins may reach private networks", networks=settings.outbound_allowed)
         limits = FetchLimits(
             per_minute=settings.fetches_per_minute, in_transactions=max(1, settings.database_connections // 4)
         )
@@ -150,6 +156,11 @@ async def run(settings: RuntimeSettings) -> None:
                 route_deadline=settings.route_deadline,
                 lifecycle_deadline=settings.lifecycle_deadline,
             ),
+            tier,
+        )
+        shown = RuntimeCollector(tier, sandbox, zygote, reporter, directory, lambda: events.unfinished)
+        await stack.enter_async_context(
+            showing(settings.host, settings.runtime_metrics_port, shown, lambda: server.is_ready)
         )
         relay = OutboxRelay(relay_database, producer)
         lease = WorkerLease(

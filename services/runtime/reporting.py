@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -32,6 +32,16 @@ class _Counts:
     errors: list[ExecutionError] = field(default_factory=list)
 
 
+@dataclass
+class Totals:
+    """Counts of all installations together, since the process began. ``failures``: by the code of the failure."""
+
+    hook_runs: int = 0
+    route_calls: int = 0
+    api_calls: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+
+
 class Reporter:
     """Counts in memory and publishes every second. What a killed worker had not published is lost: statistics only."""
 
@@ -39,17 +49,21 @@ class Reporter:
         self._producer = producer
         # Sequences start again with the process, so the process is what they count for.
         self._worker_id = f"{worker_id}/{uuid.uuid4().hex[:12]}"
+        self.totals = Totals()
         self._sequence = 0
         self._open: dict[tuple[str, str], _Counts] = defaultdict(_Counts)
 
     def hook_ran(self, installation: Installation) -> None:
         self._of(installation).hook_runs += 1
+        self.totals.hook_runs += 1
 
     def route_called(self, installation: Installation) -> None:
         self._of(installation).route_calls += 1
+        self.totals.route_calls += 1
 
     def api_called(self, installation: Installation) -> None:
         self._of(installation).api_calls += 1
+        self.totals.api_calls += 1
 
     def failed(
         self, installation: Installation, during: str, failure: PluginFailed, event_id: str | None = None
@@ -57,6 +71,7 @@ class Reporter:
         """Record a plugin's failure; beyond ten a second and installation only their number is kept."""
         counts = self._of(installation)
         counts.hook_errors += 1
+        self.totals.failures[failure.code] += 1
         log.warning(
             "plugin failed",
             installation=installation.id,

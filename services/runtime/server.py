@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from outlet._calls import RouteResult
+from outlet._frames import Tier
 from proto import runtime_pb2 as pb
 from proto import runtime_pb2_grpc as pb_grpc
 from services.common.directory import Directory, Installation, decode_installation
@@ -23,11 +24,12 @@ from services.runtime.reporting import Reporter
 from services.runtime.retention.archive import NothingRetained
 from services.runtime.retention.repository import Purpose
 from services.runtime.retention.retention import ExportsBusy, Retention
-from services.runtime.sandbox import RouteRequest, read_route_result, route_payload
+from services.runtime.sandbox import MEANING, RouteRequest, read_route_result, route_payload, suffices
 
 log = structlog.get_logger(__name__)
 
 SERVICE = pb.DESCRIPTOR.services_by_name["PluginRuntime"].full_name
+TIER_SERVICE = "outlet.sandbox.tier."
 CATCH_UP_SECONDS = 2.0
 STOP_GRACE_SECONDS = 3.0
 RATE_LIMIT_PREFIX = "ratelimit-"
@@ -187,9 +189,16 @@ def _failure(failure: PluginFailed) -> pb.PluginFailure:
 
 
 class GrpcServer:
-    """The listening server with health (grpc.health.v1) and reflection."""
+    """The listening server with health (grpc.health.v1) and reflection.
 
-    def __init__(self, address: str, runtime: PluginRuntime) -> None:
+    Health knows, beside the server and its service, a name for each tier of the sandbox (``outlet.sandbox.tier.B``):
+    SERVING for the worker's own ``tier`` and for those below, whatever else the worker is ready for.
+    """
+
+    def __init__(self, address: str, runtime: PluginRuntime, tier: Tier) -> None:
+        self._tier: Tier = tier
+        self.is_ready = False
+        """Whether the worker takes calls, as health says."""
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
             options=[
@@ -206,17 +215,22 @@ class GrpcServer:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """Listen, NOT_SERVING until :meth:`ready`; on exit let running calls end for at most 3 s."""
-        await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._set(False, "", SERVICE)
+        for tier in MEANING:
+            await self._set(suffices(self._tier, tier), f"{TIER_SERVICE}{tier}")
         await self._server.start()
         try:
             yield
         finally:
-            await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
+            self.is_ready = False
+            await self._health.enter_graceful_shutdown()
             await self._server.stop(STOP_GRACE_SECONDS)
 
     async def ready(self) -> None:
-        await self._set(health_pb2.HealthCheckResponse.SERVING)
+        self.is_ready = True
+        await self._set(True, "", SERVICE)
 
-    async def _set(self, status: "health_pb2.HealthCheckResponse.ServingStatus") -> None:
-        await self._health.set("", status)
-        await self._health.set(SERVICE, status)
+    async def _set(self, serving: bool, *services: str) -> None:
+        known = health_pb2.HealthCheckResponse
+        for service in services:
+            await self._health.set(service, known.SERVING if serving else known.NOT_SERVING)

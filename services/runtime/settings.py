@@ -4,12 +4,14 @@ import os
 import socket
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, FilePath, field_validator, model_validator
 
 from outlet._frames import Tier
 from services.common.settings import SecretKeySettings, ServiceSettings
 from services.runtime.delivery.failures import RetryPolicy
+from services.runtime.outbound.guard import openable
 
 
 class RuntimeSettings(ServiceSettings, SecretKeySettings):
@@ -19,6 +21,8 @@ class RuntimeSettings(ServiceSettings, SecretKeySettings):
     redis_url: str
     registry_url: str
     runtime_port: int = 8082
+    runtime_metrics_port: int = 8092
+    """HTTP, for /metrics and /health; gRPC has the other port."""
     runtime_address: str | None = None
     """The gRPC address announced to callers; without it, host and port."""
     worker_id: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
@@ -55,6 +59,10 @@ class RuntimeSettings(ServiceSettings, SecretKeySettings):
     """Networks (CIDR, separated by commas) that plugins must not reach, beside those that are not public."""
     retention_days: int = Field(default=30, ge=1)
     """How long data stays that was kept or exported at uninstall."""
+    outbound_allowed: str = ""
+    """Private networks (likewise) that plugins may reach although they are not public."""
+    outbound_ca_file: FilePath | None = None
+    """Certificates (PEM) of authorities that are believed beside the public ones, such as a private network's own."""
     drain_seconds: float = 10.0
     """How long a stop, or partitions that move away, wait for calls that run."""
 
@@ -64,6 +72,17 @@ class RuntimeSettings(ServiceSettings, SecretKeySettings):
         _networks(value)
         return value
 
+    @model_validator(mode="after")
+    def _check_allowed(self) -> Self:
+        for network in self.allowed_networks:
+            if not openable(network):
+                raise ValueError(
+                    f"OUTLET_OUTBOUND_ALLOWED opens private networks only, and {network} is not within one"
+                )
+            if network.is_loopback and self.environment == "production":
+                raise ValueError(f"OUTLET_OUTBOUND_ALLOWED: in production plugins never reach this machine ({network})")
+        return self
+
     @property
     def denied_networks(self) -> list[IPv4Network | IPv6Network]:
         return _networks(self.outbound_denied)
@@ -71,6 +90,10 @@ class RuntimeSettings(ServiceSettings, SecretKeySettings):
     @property
     def retry_policy(self) -> RetryPolicy:
         return RetryPolicy(self.hook_attempts, self.hook_first_pause, self.hook_longest_pause)
+
+    @property
+    def allowed_networks(self) -> list[IPv4Network | IPv6Network]:
+        return _networks(self.outbound_allowed)
 
     @property
     def required_tier(self) -> Tier:

@@ -9,6 +9,7 @@ from services.common.auth import TokenVerifier
 from services.common.background import running
 from services.common.directory import Directory, DirectoryFollower
 from services.common.http import create_app
+from services.common.metrics import watch_directory
 from services.common.settings import IdentitySettings
 from services.ui_components import injection_points
 from services.ui_components.settings import UiComponentsSettings
@@ -21,6 +22,7 @@ def build_app(settings: UiComponentsSettings, identity: IdentitySettings) -> Fas
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         directory = Directory()
         follower = DirectoryFollower(settings.kafka_bootstrap, directory)
+        watch_directory(app.state.metrics, directory)
         async with running(directory=follower.run()) as all_running:
             app.state.verifier = TokenVerifier(identity)
             app.state.directory = directory

@@ -10,6 +10,8 @@ from tests.attacks.processes import Peaks
 
 CALM_MS = 20.0
 """A neighbour whose median call takes longer than this, and five times what it took before, was reached."""
+STEADY = 20.0
+"""The same as a multiple alone, for machines of which nothing is known, not even whether they have other work."""
 BURNING = 0.1
 """A share of one processor that no idle plugin uses."""
 
@@ -53,7 +55,7 @@ class Attack:
 
     ``through`` tells from a sighting whether the attack had its effect. ``hold`` is how long (seconds) its host waits
     after the answer; ``follow_up`` are the bytes of each of six calls that its host sends
-    behind it. ``limits`` is TOML.
+    behind it. ``gift``: the host passes an open file along with a frame that means nothing. ``limits`` is TOML.
     ``may_be_refused``: some systems keep everybody, or containers, or all but root from it by themselves.
     """
 
@@ -63,6 +65,7 @@ class Attack:
     through: Verdict
     hold: float = 0.0
     follow_up: int = 0
+    gift: bool = False
     may_be_refused: bool = False
     machines: tuple[str, ...] = ("x86_64", "aarch64")
     limits: str = ""
@@ -76,9 +79,14 @@ class Pace:
     during: float
 
     @property
-    def kept(self) -> bool:
+    def calm(self) -> bool:
         """Whether the neighbour noticed nothing worth the name."""
         return self.during <= max(CALM_MS, 5 * self.before)
+
+    @property
+    def steady(self) -> bool:
+        """Whether it was not held up by a multiple that no other work of the machine explains."""
+        return self.during <= STEADY * self.before
 
 
 def told(secret: str) -> Verdict:

@@ -1,7 +1,6 @@
 """Runs an attack in a bare process below a naive host, and looks at what it did."""
 
 import asyncio
-import contextlib
 import json
 import os
 import sys
@@ -22,14 +21,15 @@ PATIENCE_SECONDS = 2.0
 LEAVE_SECONDS = 0.5
 
 
-async def run(attack: Attack, package: Package, folder: Path) -> Trial:
-    """Attack fresh grounds. Whatever the plugin starts is ended afterwards."""
+async def run(attack: Attack, package: Package, folder: Path, slowness: float) -> Trial:
+    """Attack fresh grounds, with ``slowness`` times the patience. Whatever the plugin starts is ended afterwards."""
     path = folder / "package.zip"
     path.write_bytes(package.data)
     async with Grounds() as grounds:
         everything = processes.Newcomers()
         host = await asyncio.create_subprocess_exec(
             *(sys.executable, str(HOST), str(path), json.dumps(grounds.target), str(attack.follow_up)),
+            *([str(grounds.held)] if attack.gift else []),
             stdin=PIPE,
             stdout=PIPE,
             stderr=DEVNULL,
@@ -41,27 +41,26 @@ async def run(attack: Attack, package: Package, folder: Path) -> Trial:
             },
         )
         try:
-            seen = await _attack(attack, host, grounds)
+            seen = await _attack(attack, host, grounds, slowness)
             return Trial(attack.through(seen), seen.ending)
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                host.kill()
+            processes.kill(host)
             await host.communicate()
             await everything.end()
 
 
-async def _attack(attack: Attack, host: Process, grounds: Grounds) -> Sighting:
+async def _attack(attack: Attack, host: Process, grounds: Grounds, slowness: float) -> Sighting:
     assert host.stdin is not None
-    async with asyncio.timeout(START_SECONDS):
+    async with asyncio.timeout(START_SECONDS * slowness):
         guests = await _said(host)
     plugin = processes.Newcomers(besides=guests["attacker"])
     peaks = processes.Peaks()
     mib, descriptors = processes.mib(host.pid), processes.descriptors(host.pid)
-    watching = asyncio.create_task(processes.watch(plugin, host.pid, peaks))
+    watching = asyncio.create_task(processes.watch(plugin, host.pid, peaks, slowness))
     host.stdin.write(b"go\n")
     evidence, answer, ending = None, None, "the host hangs"
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS * slowness):
             evidence, ending = (await _said(host))["evidence"], "answered"
             answer = (await _said(host))["neighbour"]
     except TimeoutError:
@@ -73,14 +72,13 @@ async def _attack(attack: Attack, host: Process, grounds: Grounds) -> Sighting:
     burning = attack.hold > 0 and await plugin.burn(0.5) > BURNING
     processes.note(plugin.find(), host.pid, peaks)
     watching.cancel()
-    with contextlib.suppress(ProcessLookupError):
-        host.kill()  # which is all that a naive host's end does for its plugins: they see the end of the stream
+    processes.kill(host)  # which is all that a naive host's end does for its plugins: they see the end of the stream
     return Sighting(
         grounds=grounds,
         evidence=evidence,
         ending=ending,
         peaks=peaks,
-        lingering=await plugin.gone(LEAVE_SECONDS),
+        lingering=await plugin.gone(LEAVE_SECONDS * slowness),
         burning=burning,
         host_served=served,
         neighbour_answer=answer or "",

@@ -43,6 +43,7 @@ class Grounds:
         self.folder = Path(tempfile.mkdtemp(prefix="outlet-attacked-"))
         self.file = self.folder / self.secrets["name"]
         self.loot = self.folder / "loot"
+        self.held = self.folder / "held"
         self.shared_name = f"outlet-attack-{secrets.token_hex(6)}"
         self.ipc_key = secrets.randbelow(2**30) + 1
         self._stack = contextlib.AsyncExitStack()
@@ -54,10 +55,9 @@ class Grounds:
         self.folder.chmod(0o777)
         self.file.write_text(self.secrets["file"])
         self.file.chmod(0o666)
-        held = self.folder / "held"
-        held.write_text(self.secrets["descriptor"])
+        self.held.write_text(self.secrets["descriptor"])
         self._decoy = decoy = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(DECOY), str(held), self.secrets["memory"], self.secrets["command"]),
+            *(sys.executable, "-I", "-S", str(DECOY), str(self.held), self.secrets["memory"], self.secrets["command"]),
             stdin=PIPE,
             stdout=PIPE,
             env={ENVIRONMENT: self.secrets["environment"]},
@@ -81,8 +81,7 @@ class Grounds:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
         if self._decoy is not None:
-            if self._decoy.returncode is None:
-                self._decoy.kill()
+            processes.kill(self._decoy)
             await self._decoy.communicate()
         self._remove_shared()
         # An attack may have taken permissions away; nothing outside the folder is touched.

@@ -1,5 +1,6 @@
 """A host as it is first written: it starts plugins as plain processes, trusts what they send and waits for as long as
-they take. Run as ``naive_host.py PACKAGE BODY FOLLOW_UP``; says on standard output, in lines of JSON, how it went.
+they take. Run as ``naive_host.py PACKAGE BODY FOLLOW_UP [FILE]``; says on standard output, in lines of JSON, how it
+went. With a FILE, it lets a descriptor of it slip to the attacker.
 
 It exists to show what an attack would do to it, so that nobody believes a wall that holds off nothing.
 """
@@ -21,6 +22,8 @@ GUEST = Path(__file__).with_name("bare_guest.py")
 ATTACK, NEIGHBOUR, LATER = 1, 2, 1000
 FOLLOW_UPS = 6
 PART, RESULTS, CALLS = 6, 13, 14
+NOTHING = b"\x00\x00\x00\x03\x92\x05\x90"
+"""A frame that answers no API calls."""
 
 
 class Guest:
@@ -44,6 +47,11 @@ class Guest:
         """Send a call."""
         frame = msgspec.msgpack.encode([number, body])
         self.connection.sendall(len(frame).to_bytes(4, "big") + frame)
+
+    def let_slip(self, path: str) -> None:
+        """Pass an open file along with a frame that means nothing."""
+        with Path(path).open("rb") as file:
+            socket.send_fds(self.connection, [NOTHING], [file.fileno()])
 
     def read(self) -> Any:
         """One frame, whatever its size and whatever is in it."""
@@ -71,7 +79,7 @@ def say(**words: Any) -> None:
     sys.stdout.flush()
 
 
-def serve(attacker: Guest, neighbour: Guest, body: bytes, follow_up: int) -> None:
+def serve(attacker: Guest, neighbour: Guest, body: bytes, follow_up: int, gifts: list[str]) -> None:
     """Call both; results are matched with calls by their number alone."""
     pending = {ATTACK, NEIGHBOUR}
     results: dict[int, bytes] = {}
@@ -97,6 +105,8 @@ def serve(attacker: Guest, neighbour: Guest, body: bytes, follow_up: int) -> Non
                 results[number] = payload
 
     attacker.send(ATTACK, body)
+    for path in gifts:
+        attacker.let_slip(path)
     neighbour.send(NEIGHBOUR, b"")
     for _ in range(FOLLOW_UPS if follow_up else 0):
         attacker.send(LATER, b"0" * follow_up)
@@ -110,7 +120,7 @@ def serve(attacker: Guest, neighbour: Guest, body: bytes, follow_up: int) -> Non
 
 def main() -> None:
     """Start both plugins, call them, and stay until told to go."""
-    package, body, follow_up = sys.argv[1:]
+    package, body, follow_up, *gifts = sys.argv[1:]
     attacker, neighbour = Guest(package), Guest(package)
     neighbour.send(0, b"")
     neighbour.read()
@@ -118,7 +128,7 @@ def main() -> None:
     attacker.read()
     say(attacker=attacker.process.pid, neighbour=neighbour.process.pid)
     sys.stdin.readline()
-    serve(attacker, neighbour, body.encode(), int(follow_up))
+    serve(attacker, neighbour, body.encode(), int(follow_up), gifts)
     sys.stdin.read()
 
 

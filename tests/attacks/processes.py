@@ -79,6 +79,17 @@ def _children(pid: int) -> list[int]:
     return found
 
 
+def kill(child: asyncio.subprocess.Process) -> None:
+    """SIGKILL a child of the event loop, which may have ended just now.
+
+    By its number, because ``Process.kill`` looks first whether it has ended: that takes its status away from the event
+    loop, which then complains of a child that it does not know, and makes one up.
+    """
+    if child.returncode is None:
+        with suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
+
+
 class Newcomers:
     """Finds the processes that come to be below this one, from now on; ``besides`` those that are there already."""
 
@@ -124,11 +135,11 @@ def _reap(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
-async def watch(newcomers: Newcomers, host: int, peaks: Peaks) -> None:
+async def watch(newcomers: Newcomers, host: int, peaks: Peaks, slowness: float) -> None:
     """Note the peaks of the newcomers and of their host, until cancelled."""
     while True:
         note(newcomers.find(), host, peaks)
-        await asyncio.sleep(SAMPLE_SECONDS)
+        await asyncio.sleep(SAMPLE_SECONDS * slowness)
 
 
 def note(found: Collection[Process], host: int, peaks: Peaks) -> None:

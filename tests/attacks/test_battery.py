@@ -1,10 +1,12 @@
 """Every attack once: it succeeds in a bare process, and behind the walls it fails and its neighbour is served.
 
-How fast the neighbour is served meanwhile is a figure, not a test: `make attacks` prints it and judges by it.
+How fast the neighbour is served meanwhile is held against how fast it was just before, in no unit of time: a machine
+may be slow, and have other work. What seems to slow the neighbour down is tried again. `make attacks` judges strictly.
 """
 
 import os
 from collections.abc import AsyncIterator
+from operator import attrgetter
 
 import pytest
 
@@ -25,9 +27,10 @@ async def zygote() -> AsyncIterator[Zygote]:
 
 @pytest.mark.parametrize("attack", [pytest.param(attack, id=attack.name) for attack in possible()])
 async def test_an_attack_succeeds_in_a_bare_process_and_fails_behind_the_walls(attack: Attack, zygote: Zygote) -> None:
-    outcome = await battery.run(attack, zygote, times=1)
+    outcome = await battery.run(attack, zygote, keeps=attrgetter("steady"))
     assert outcome.proves_something, "an attack that does not succeed in a bare process proves nothing"
     assert not outcome.walled.through, outcome.walled.ending
+    assert outcome.pace_kept, f"the neighbour's calls took {outcome.pace}"
     if not outcome.bare.through:
         # It cannot be shown to need the walls here: this user or kernel refuses it to everybody.
         pytest.skip("the system itself refuses it, walls or not")

@@ -32,6 +32,7 @@ from services.runtime.sandbox import (
 from tests.attacks import plugins, processes
 from tests.attacks.attack import BURNING, Attack, Pace, Sighting, Trial, returned
 from tests.attacks.grounds import ENVIRONMENT, Grounds
+from tests.attacks.slipping import SlippingZygote
 
 DEADLINE_SECONDS = 1.5
 NEIGHBOUR_SECONDS = 2.0
@@ -39,6 +40,7 @@ CALLS_BEFORE = 40
 CALLS_AT_LEAST = 100
 CALL_EVERY_SECONDS = 0.005
 LEAVE_SECONDS = 1.0
+LOAD_SECONDS = 10.0
 FOLLOW_UPS = 6
 FAILURES = (PluginFailed, PluginInterrupted, SandboxUnavailable)
 NEIGHBOUR = Attack("be a neighbour", "none", "return", returned())
@@ -49,14 +51,17 @@ async def zygote() -> AsyncIterator[Zygote]:
     """A zygote whose worker has a secret in its environment."""
     os.environ[ENVIRONMENT] = f"environment-{secrets.token_hex(12)}"
     try:
-        async with Zygote() as running:
+        async with Zygote(start_deadline=60) as running:
             yield running
     finally:
         del os.environ[ENVIRONMENT]
 
 
-async def run(attack: Attack, package: Package, folder: Path, running: Zygote) -> tuple[Trial, Pace]:
-    """Attack fresh grounds from a guest that has a neighbour. Whatever the plugin starts is ended afterwards."""
+async def run(attack: Attack, package: Package, folder: Path, running: Zygote, slowness: float) -> tuple[Trial, Pace]:
+    """Attack fresh grounds from a guest that has a neighbour. Whatever the plugin starts is ended afterwards.
+
+    ``slowness``: by how much every deadline, and the time between the neighbour's calls, is longer than usual.
+    """
     beside = folder / "neighbour"
     beside.mkdir(exist_ok=True)
     peaceful = plugins.build(NEIGHBOUR, beside)
@@ -67,21 +72,26 @@ async def run(attack: Attack, package: Package, folder: Path, running: Zygote) -
 
     async with Grounds(os.environ[ENVIRONMENT]) as grounds:
         everything = processes.Newcomers()
-        pool = SandboxPool(running, fetch)
+        slipping = SlippingZygote(running)
+        pool = SandboxPool(slipping if attack.gift else running, fetch, load_deadline=LOAD_SECONDS * slowness)
         try:
-            seen, pace = await _attack(attack, Plugin(pool, package), Plugin(pool, peaceful), grounds, running)
+            seen, pace = await _attack(
+                attack, Plugin(pool, package, slowness), Plugin(pool, peaceful, slowness), grounds, running, slipping
+            )
             return Trial(attack.through(seen), seen.ending), pace
         finally:
             await pool.close()
-            await everything.gone(LEAVE_SECONDS)
+            await slipping.close()
+            await everything.gone(LEAVE_SECONDS * slowness)
             await everything.end()
 
 
 class Plugin:
     """Calls to one plugin of a pool."""
 
-    def __init__(self, pool: SandboxPool, package: Package) -> None:
+    def __init__(self, pool: SandboxPool, package: Package, slowness: float) -> None:
         self.pool = pool
+        self.slowness = slowness
         self._package = package
         self._key = GuestKey("acme", package.manifest.plugin_id, package.digest)
         facts = msgspec.msgpack.encode({"organization": "acme", "store": None, "config": {}})
@@ -106,11 +116,16 @@ class Plugin:
             return None
 
         wanted = self._package.manifest.limits
-        return await self.pool.invoke(self._key, call, no_api, deadline=deadline, wanted=wanted)
+        return await self.pool.invoke(self._key, call, no_api, deadline=deadline * self.slowness, wanted=wanted)
 
 
 async def _attack(
-    attack: Attack, attacker: Plugin, neighbour: Plugin, grounds: Grounds, running: Zygote
+    attack: Attack,
+    attacker: Plugin,
+    neighbour: Plugin,
+    grounds: Grounds,
+    running: Zygote,
+    slipping: SlippingZygote,
 ) -> tuple[Sighting, Pace]:
     await neighbour.nothing()
     before = await _pace(neighbour, until=lambda: True, at_least=CALLS_BEFORE)
@@ -119,15 +134,21 @@ async def _attack(
     peaks = processes.Peaks()
     own = os.getpid()
     mib, descriptors = processes.mib(own), processes.descriptors(own)
-    watching = asyncio.create_task(processes.watch(plugin, own, peaks))
+    gifts: list[asyncio.Task[None]] = []
+    if attack.gift:
+        await attacker.nothing()  # before its package is loaded, a frame that means nothing would be an error
+        gifts.append(asyncio.create_task(slipping.let_slip(grounds.held)))
+    watching = asyncio.create_task(processes.watch(plugin, own, peaks, attacker.slowness))
     attacking = asyncio.create_task(_ended(attack, attacker, grounds, plugin))
-    during, served, answer = NEIGHBOUR_SECONDS * 1000, True, ""
+    during, served, answer = NEIGHBOUR_SECONDS * neighbour.slowness * 1000, True, ""
     try:
         during = await _pace(neighbour, until=attacking.done, at_least=CALLS_AT_LEAST)
         answer = await neighbour.nothing()
     except FAILURES:
         served = False
     evidence, ending, burning = await attacking
+    for giving in gifts:
+        giving.cancel()
     unharmed = running.pid == zygote_pid and zygote_pid is not None and processes.lives(zygote_pid)
     processes.note(plugin.find(), own, peaks)
     watching.cancel()
@@ -137,7 +158,7 @@ async def _attack(
         evidence=evidence,
         ending=ending,
         peaks=peaks,
-        lingering=await plugin.gone(LEAVE_SECONDS),
+        lingering=await plugin.gone(LEAVE_SECONDS * attacker.slowness),
         burning=burning,
         host_served=served and unharmed,
         neighbour_answer=answer,
@@ -157,7 +178,7 @@ async def _pace(neighbour: Plugin, until: Callable[[], bool], at_least: int) -> 
     while not until() or len(taken) < at_least:
         await neighbour.nothing()
         taken.append((time.perf_counter() - due) * 1000)
-        due += CALL_EVERY_SECONDS
+        due += CALL_EVERY_SECONDS * neighbour.slowness
         await asyncio.sleep(due - time.perf_counter())
     return statistics.median(taken)
 

@@ -88,7 +88,12 @@ class FakeWorker(pb_grpc.PluginRuntimeServicer):
             yield pb.ExportPart(data=part)
 
     def describe(self) -> Worker:
-        return Worker(id=f"fake-{self.address}", address=self.address, directory_revision=self.directory_revision)
+        return Worker(
+            id=f"fake-{self.address}",
+            address=self.address,
+            directory_revision=self.directory_revision,
+            sandbox_tier="B",
+        )
 
 
 @asynccontextmanager

@@ -79,8 +79,8 @@ class Worker:
         request = pb.RunLifecycleHookRequest(**{**facts, **changes})
         return await PluginRuntimeStub(self.channel).RunLifecycleHook(request, timeout=20)
 
-    async def health(self) -> int:
-        request = health_pb2.HealthCheckRequest(service=SERVICE)
+    async def health(self, service: str = SERVICE) -> int:
+        request = health_pb2.HealthCheckRequest(service=service)
         answer = await health_pb2_grpc.HealthStub(self.channel).Check(request)
         status: int = answer.status
         return status
@@ -99,7 +99,7 @@ async def worker(runtime_pool: Pool) -> AsyncIterator[Worker]:
         directory, invoker, reporter, Retention(runtime_pool, days=30), route_deadline=5, lifecycle_deadline=5
     )
     address = f"127.0.0.1:{free_port()}"
-    server = GrpcServer(address, runtime)
+    server = GrpcServer(address, runtime, "B")
     async with server.serving(), grpc.aio.insecure_channel(address) as channel:
         yield Worker(directory, sandbox, failures, server, channel)
 
@@ -176,6 +176,13 @@ async def test_health_says_when_the_worker_serves_and_reflection_says_what(worke
     request = reflection_pb2.ServerReflectionRequest(list_services="")
     answers = [one async for one in stub.ServerReflectionInfo(iter([request]))]
     assert SERVICE in {service.name for service in answers[0].list_services_response.service}
+
+
+async def test_health_knows_the_tier_of_the_sandbox_and_what_it_is_not_below(worker: Worker) -> None:
+    known = {tier: await worker.health(f"outlet.sandbox.tier.{tier}") for tier in "ABCD"}
+    held, missing = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+    assert known == {"A": missing, "B": held, "C": held, "D": held}
+    assert await status_of(worker.health("outlet.sandbox.tier.E")) is grpc.StatusCode.NOT_FOUND
 
 
 async def test_what_is_left_of_the_api_calls_comes_with_the_answer_and_cannot_be_forged(worker: Worker) -> None:

@@ -84,6 +84,11 @@ class Stack:
         return [f"{LOOPBACK}:{port}" for port in self._ports.runtime]
 
     @property
+    def runtime_metrics_urls(self) -> list[str]:
+        """Where each runtime worker shows its metrics and health over HTTP."""
+        return [url(port) for port in self._ports.runtime_metrics]
+
+    @property
     def bootstrap(self) -> str:
         """``host:port`` of the Kafka broker."""
         return self._backing.bootstrap

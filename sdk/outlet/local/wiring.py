@@ -15,21 +15,23 @@ PORT_VARIABLES = {
     "runtime": "OUTLET_RUNTIME_PORT",
     "ui_components": "OUTLET_UI_COMPONENTS_PORT",
 }
+METRICS_PORT = "OUTLET_RUNTIME_METRICS_PORT"
 
 
 @dataclass(frozen=True)
 class Ports:
-    """TCP ports on loopback; one per runtime worker."""
+    """TCP ports on loopback; two per runtime worker: gRPC and metrics."""
 
     gateway: int
     registry: int
     ui_components: int
     runtime: tuple[int, ...]
+    runtime_metrics: tuple[int, ...]
 
     @classmethod
     def choose(cls, gateway: int | None, workers: int, environ: Mapping[str, str]) -> "Ports":
         """Free ports, except where ``gateway`` or the environment asks for a certain one. Raises PlatformError."""
-        free = iter(free_ports(3 + workers))
+        free = iter(free_ports(3 + 2 * workers))
 
         def asked(service: str) -> int:
             text = environ.get(PORT_VARIABLES[service])
@@ -40,6 +42,7 @@ class Ports:
             registry=asked("registry"),
             ui_components=asked("ui_components"),
             runtime=(asked("runtime"), *(next(free) for _ in range(workers - 1))),
+            runtime_metrics=tuple(next(free) for _ in range(workers)),
         )
 
     def of(self, service: str) -> tuple[int, ...]:
@@ -88,13 +91,14 @@ def environments(
     inherited = {name: value for name, value in environ.items() if name not in withheld}
     if service in DATABASES:
         decided[DATABASES[service]] = backing.database_urls[service]
-    for port in ports.of(service):
+    for index, port in enumerate(ports.of(service)):
         yield {
             "OUTLET_LOG_FORMAT": "console",
             "OUTLET_DRAIN_SECONDS": "2",
             **inherited,
             **decided,
             PORT_VARIABLES[service]: str(port),
+            METRICS_PORT: str(ports.runtime_metrics[index if service == "runtime" else 0]),
         }
 
 

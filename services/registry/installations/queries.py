@@ -64,7 +64,8 @@ class InstallationQueries:
         except Unavailable:
             return None
         live = [worker for worker in workers if worker.directory_revision >= installation.revision]
-        return Rollout(workers=len(workers), live=len(live))
+        tiers = [worker.sandbox_tier for worker in workers if worker.sandbox_tier is not None]
+        return Rollout(workers=len(workers), live=len(live), sandbox_tier=max(tiers, default=None))
 
 
 def _documents(caller: Caller, errors: Sequence[InstallationError]) -> list[ErrorDocument]:

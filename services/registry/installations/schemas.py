@@ -84,6 +84,9 @@ class Rollout(Document):
 
     workers: int
     live: int
+    sandbox_tier: str | None = Field(
+        description="The weakest sandbox among the workers, from A (all walls) to D; null: not known."
+    )
 
 
 class InstallationSummary(ManifestDocument):

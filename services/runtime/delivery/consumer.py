@@ -61,6 +61,11 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self._crash: BaseException | None = None
         hooks.crashed = self._crashed
 
+    @property
+    def unfinished(self) -> int:
+        """Records that were taken and are not finished yet."""
+        return self._offsets.unfinished()
+
     async def run(self) -> None:
         """Consume until cancelled. Raises when a record could neither be processed nor kept: it is then redelivered."""
         self._consumer.subscribe([topic.name for topic in EVENT_TOPICS], listener=self)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
@@ -40,12 +41,15 @@ class Exchange:
 
 
 class OutboundClient:
-    """Sends requests to addresses that ``guard`` allows. Close it with ``async with``."""
+    """Sends requests to addresses that ``guard`` allows. Close it with ``async with``.
 
-    def __init__(self, guard: Guard, resolve: Resolver) -> None:
+    ``authorities``: a PEM file of certificates that servers' own may be signed with, beside the public ones.
+    """
+
+    def __init__(self, guard: Guard, resolve: Resolver, *, authorities: Path | None = None) -> None:
         self.guard = guard
         self._client = httpx.AsyncClient(
-            transport=_Transport(GuardedNetwork(guard, resolve)),
+            transport=_Transport(GuardedNetwork(guard, resolve), authorities),
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(READ_SECONDS),
@@ -143,9 +147,12 @@ class _Transport(httpx.AsyncBaseTransport):
     So a name is looked up and checked for each request, and no two plugins ever share a connection.
     """
 
-    def __init__(self, network: GuardedNetwork) -> None:
+    def __init__(self, network: GuardedNetwork, authorities: Path | None) -> None:
+        trusted = httpx.create_ssl_context(trust_env=False)
+        if authorities is not None:
+            trusted.load_verify_locations(authorities)
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpx.create_ssl_context(trust_env=False),
+            ssl_context=trusted,
             max_connections=MAX_CONNECTIONS,
             max_keepalive_connections=0,
             network_backend=network,

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
 import anyio
@@ -56,32 +56,56 @@ _SPECIAL_IPV6 = tuple(IPv6Network(network) for network in ("2001::/23", "2001:db
 _ISATAP = (0x00005EFE, 0x02005EFE)  # the upper half of an interface identifier that embeds an IPv4 address
 
 
+_OPENABLE = tuple(
+    ip_network(network)
+    for network in (
+        *("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+        *("::1/128", "fc00::/7"),
+    )
+)
+"""Where an operator's own services can be (RFC 1918, 4193, 6598), and this machine itself."""
+# Where clouds tell their machines credentials from, within networks that an operator may open. Link-local is in none.
+_METADATA = frozenset(map(ip_address, ("100.100.100.200", "fd00:ec2::254", "fd00:42::42", "fd20:ce::254")))
+
+
+def openable(network: Network) -> bool:
+    """Whether an operator may open a network to plugins: a private one, never link-local, multicast or embedded."""
+    ends = (network.network_address, network.broadcast_address)
+    return any(all(end in outer for end in ends) for outer in _OPENABLE if outer.version == network.version)
+
+
 class AddressRefused(Exception):
     """A name that leads to an address which plugins must not reach. Does not say which: no plugin's business."""
 
 
 class Guard:
-    """Decides on addresses: public unicast ones, less what the operator denies.
+    """Decides on addresses: public unicast ones and those in networks ``allowed``, less what is ``denied``.
 
+    Of ``allowed`` networks only private ones open anything; the addresses that cloud metadata is served from stay shut.
     ``loopback`` is for tests, whose receivers are on this machine: it allows loopback addresses and plain http.
     """
 
-    def __init__(self, *, denied: Iterable[Network] = (), loopback: bool = False) -> None:
+    def __init__(
+        self, *, denied: Iterable[Network] = (), allowed: Iterable[Network] = (), loopback: bool = False
+    ) -> None:
         self._denied = tuple(denied)
+        self._allowed = tuple(network for network in allowed if openable(network))
         self.loopback = loopback
 
     def allows(self, address: Address) -> bool:
         """Whether a connection to ``address`` may be made."""
         if self.loopback and address.is_loopback:
             return True
-        if any(address in network for network in self._denied if network.version == address.version):
+        if _within(address, self._denied) or address in _METADATA:
             return False
+        if _within(address, self._allowed):
+            return True
         if isinstance(address, IPv4Address):
-            return not any(address in network for network in _SPECIAL_IPV4)
+            return not _within(address, _SPECIAL_IPV4)
         return (
             address.scope_id is None
             and address in _PUBLIC_IPV6
-            and not any(address in network for network in _SPECIAL_IPV6)
+            and not _within(address, _SPECIAL_IPV6)
             and (int(address) >> 32) & 0xFFFFFFFF not in _ISATAP
         )
 
@@ -191,5 +215,12 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
         raise failure
 
 
+def _within(address: Address, networks: Iterable[Network]) -> bool:
+    # An address of version 6 with a zone (fe80::1%eth0) is in no network: it means something else on each machine.
+    return any(address in network for network in networks if network.version == address.version)
+
+
 def _look_up(host: str, port: int) -> list[str]:
+    if host.lower().rstrip(".").endswith(".localhost"):
+        host = "localhost"  # this machine, whatever a name server says (RFC 6761, 6.3)
     return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]

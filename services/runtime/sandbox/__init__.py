@@ -9,7 +9,7 @@ from services.runtime.sandbox.launcher import Zygote
 from services.runtime.sandbox.limits import OperatorLimits
 from services.runtime.sandbox.payloads import RouteRequest, hook_payload, read_route_result, route_payload
 from services.runtime.sandbox.pool import GuestKey, SandboxPool
-from services.runtime.sandbox.tiers import MEANING, SandboxTooWeak, detect_tier, require_tier
+from services.runtime.sandbox.tiers import MEANING, SandboxTooWeak, detect_tier, require_tier, suffices
 
 __all__ = [
     "MEANING",
@@ -33,4 +33,5 @@ __all__ = [
     "read_route_result",
     "require_tier",
     "route_payload",
+    "suffices",
 ]

@@ -1,8 +1,10 @@
 """The worker's hold on its zygote: started on demand, started again when it died, connected to for each guest."""
 
 import asyncio
+import contextlib
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -40,6 +42,8 @@ class Zygote:
         self._start_deadline = start_deadline
         self._folder: Path | None = None
         self._process: Process | None = None
+        self.started = 0
+        """Guests that were started, those that only tried their walls included."""
         self._starting = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -71,6 +75,7 @@ class Zygote:
                     except (ConnectionError, FileNotFoundError):
                         await _has_ended(process)
                     else:
+                        self.started += 1
                         return protocol, partial(self._lives, process)
         except TimeoutError as error:
             raise SandboxUnavailable(f"no guest could be started within {self._start_deadline:g} s") from error
@@ -156,6 +161,8 @@ async def _has_ended(process: Process | None) -> bool:
 
 
 async def _kill(process: Process) -> None:
+    """End our child. By its number: ``Process.kill`` asks whether it has ended, and the event loop then cannot."""
     if process.returncode is None:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
     await process.wait()

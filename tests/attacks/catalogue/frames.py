@@ -1,6 +1,6 @@
 """Frames made to hurt whoever reads them. The plugin writes them to its connection, descriptor 3."""
 
-from tests.attacks.attack import Attack, host_grew, host_harmed
+from tests.attacks.attack import Attack, host_grew, host_harmed, told
 
 WAIT = "\nawait asyncio.sleep(60)"
 
@@ -117,6 +117,33 @@ FRAMES = [
     ),
     Attack("half close", "frames", "socket.socket(fileno=3).shutdown(socket.SHUT_WR)" + WAIT, host_harmed),
     Attack("hang up within a frame", "frames", "send(b'\\x00\\x00\\x00\\x64abc')\nos._exit(0)", host_harmed),
+    Attack(
+        "receive a descriptor that the host lets slip",
+        "frames",
+        """
+        connection = socket.socket(fileno=3)
+        connection.setblocking(True)
+        connection.settimeout(1)
+        try:
+            _, descriptors, _, _ = socket.recv_fds(connection, 65536, 16)
+            return os.pread(descriptors[0], 100, 0).decode()
+        except PermissionError:
+            connection.setblocking(False)
+        finally:
+            connection.detach()
+        found = []
+        for number in range(4, 64):
+            await asyncio.sleep(0.01)  # so that what runs the plugin reads on: perhaps it takes what comes
+            try:
+                os.lseek(number, 0, 0)
+                found.append(os.read(number, 100).decode())
+            except OSError:
+                continue
+        return found
+        """,
+        told("descriptor"),
+        gift=True,
+    ),
     Attack(
         "pass descriptors to the host",
         "frames",

@@ -95,6 +95,17 @@ return os.read(descriptor, 100).decode()
         may_be_refused=True,
     ),
     Attack(
+        "read a file by a system call of another ABI (x32)",
+        "code",
+        """
+        descriptor = checked(libc.syscall(0x40000000 | 257, -100, t["file"].encode(), 0))
+        return os.read(descriptor, 100).decode()
+        """,
+        told("file"),
+        machines=("x86_64",),
+        may_be_refused=True,
+    ),
+    Attack(
         "make an io_uring",
         "kernel",
         "return syscall('io_uring_setup', 4, ctypes.create_string_buffer(120)) > 0",

@@ -80,10 +80,10 @@ async def test_a_new_configuration_replaces_the_former(owner: Client, plugin_id:
 
 async def test_the_rollout_counts_workers_that_follow(owner: Client, plugin_id: str, worker: FakeWorker) -> None:
     installed = await owner.install(plugin_id)
-    assert installed["rollout"] == {"workers": 1, "live": 0}
+    assert installed["rollout"] == {"workers": 1, "live": 0, "sandboxTier": "B"}
     worker.directory_revision = installed["revision"]
     await worker.lease.renew()
-    assert (await owner.read(installed["id"]))["rollout"] == {"workers": 1, "live": 1}
+    assert (await owner.read(installed["id"]))["rollout"] == {"workers": 1, "live": 1, "sandboxTier": "B"}
 
 
 async def test_the_documentation_describes_what_is_answered(registry: Registry) -> None:

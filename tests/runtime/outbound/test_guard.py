@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator
 import httpcore
 import pytest
 import pytest_asyncio
+from pydantic import ValidationError
 
 from services.runtime.outbound.guard import AddressRefused, Guard, GuardedNetwork, SystemResolver
+from services.runtime.settings import RuntimeSettings
 
 INSIDE = [
     "127.0.0.1",
@@ -75,6 +77,61 @@ def test_what_the_operator_denies_is_refused_too() -> None:
     guard = Guard(denied=[ipaddress.ip_network("8.8.0.0/16")])
     assert not guard.allows(ipaddress.ip_address("8.8.8.8"))
     assert guard.allows(ipaddress.ip_address("1.1.1.1"))
+
+
+OPENED = [ipaddress.ip_network(network) for network in ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "fc00::/7")]
+
+
+@pytest.mark.parametrize("address", ["10.1.2.3", "100.64.0.1", "127.0.0.1", "fc00::1", "1.1.1.1"])
+def test_a_private_network_that_the_operator_opens_is_allowed_beside_the_public_ones(address: str) -> None:
+    assert Guard(allowed=OPENED).allows(ipaddress.ip_address(address))
+
+
+@pytest.mark.parametrize("address", ["192.168.1.1", "172.16.0.1", "::1", "::ffff:10.1.2.3", "64:ff9b::a01:203"])
+def test_no_other_network_is_opened_along(address: str) -> None:
+    assert not Guard(allowed=OPENED).allows(ipaddress.ip_address(address))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("169.254.169.254", "169.254.170.2", "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254"),
+        *("0.1.2.3", "224.0.0.1", "255.255.255.255", "::ffff:169.254.169.254", "fd20:ce::254", "fe80::1%lo", "ff02::1"),
+    ],
+)
+def test_no_setting_opens_what_clouds_tell_their_machines_secrets_from(address: str) -> None:
+    everything = [ipaddress.ip_network(network) for network in ("0.0.0.0/0", "::/0", "169.254.0.0/16", "fe80::/10")]
+    assert not Guard(allowed=[*everything, *OPENED]).allows(ipaddress.ip_address(address))
+
+
+def test_what_is_denied_stays_shut_within_what_is_opened() -> None:
+    guard = Guard(allowed=OPENED, denied=[ipaddress.ip_network("10.9.0.0/16")])
+    assert guard.allows(ipaddress.ip_address("10.8.0.1"))
+    assert not guard.allows(ipaddress.ip_address("10.9.0.1"))
+
+
+NEEDED = {"kafka_bootstrap": "k:1", "runtime_database_url": "p://", "redis_url": "r://", "registry_url": "h://"}
+
+
+@pytest.mark.parametrize("network", ["169.254.0.0/16", "0.0.0.0/0", "8.0.0.0/8", "fe80::/10", "::/0", "10.0.0.0/7"])
+def test_a_worker_does_not_start_with_a_network_that_cannot_be_opened(network: str) -> None:
+    with pytest.raises(ValidationError, match=f"OUTLET_OUTBOUND_ALLOWED opens private networks only, and {network}"):
+        RuntimeSettings.model_validate({**NEEDED, "outbound_allowed": f"10.0.0.0/8, {network}"})
+
+
+def test_in_production_this_machine_is_never_opened() -> None:
+    wanted = {**NEEDED, "outbound_allowed": "127.0.0.0/8"}
+    with pytest.raises(ValidationError, match="in production plugins never reach this machine"):
+        RuntimeSettings.model_validate(wanted)
+    assert len(RuntimeSettings.model_validate({**wanted, "environment": "development"}).allowed_networks) == 1
+
+
+async def test_names_under_localhost_are_asked_of_nobody() -> None:
+    resolver = SystemResolver()
+    found = await resolver("a-name-that-nobody-knows.localhost", 443)
+    resolver.close()
+    assert found
+    assert all(ipaddress.ip_address(address).is_loopback for address in found)
 
 
 class Listener:

@@ -17,7 +17,7 @@ StartPlugin = Callable[..., Caller]
 
 @pytest.fixture(scope="session")
 async def zygote() -> AsyncIterator[Zygote]:
-    async with Zygote() as running:
+    async with Zygote(start_deadline=60) as running:  # however slow the machine is
         yield running
 
 

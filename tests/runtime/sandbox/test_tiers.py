@@ -3,61 +3,25 @@
 import asyncio
 import json
 import os
-import shutil
 import signal
 import sys
-from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import msgspec
 import pytest
 
-import outlet
 from outlet._frames import Tier
 from outlet._guest.confinement import tier
-from outlet._guest.landlock import SCOPING, version
 from services.runtime.sandbox import SandboxTooWeak, SandboxUnavailable, Zygote, detect_tier, require_tier
-from services.runtime.sandbox.launcher import SCRIPT
 from services.runtime.settings import RuntimeSettings
 from tests.runtime.sandbox.conftest import StartPlugin
-
-NOBODY = 65534
-FOLDERS = tuple(dict.fromkeys(str(Path(module.__file__ or "").parents[1]) for module in (outlet, msgspec)))
-
-as_root = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="changes to another user")
-with_all_walls = pytest.mark.skipif(version() < SCOPING, reason="this kernel's Landlock is older")
-
-# Stands for the profile of a container engine: everything but a few calls, refused as such profiles refuse them.
-OUTER = """
-import ctypes, errno, os, struct, sys
-sys.path += sys.argv[2].split(":")
-from outlet._guest import linux, seccomp
-from outlet._guest.seccomp import _answer, _instruction
-refused = {name: errno.EPERM for name in "keyctl add_key bpf mount unshare setns userfaultfd io_uring_setup".split()}
-numbers = dict(keyctl=250, add_key=248, bpf=321, mount=165, unshare=272, setns=308, userfaultfd=323,
-               io_uring_setup=425, clone3=435, landlock_create_ruleset=444)
-if os.uname().machine == "aarch64":
-    numbers |= dict(keyctl=219, add_key=217, bpf=280, mount=40, unshare=97, setns=268, userfaultfd=282)
-refused["clone3"] = errno.ENOSYS
-if "no-landlock" in sys.argv[1]:
-    refused["landlock_create_ruleset"] = errno.EPERM
-code = [_instruction(0x20, 0)]
-for name, answer in refused.items():
-    code += [_instruction(0x15, numbers[name], 0, 1), _answer(0x50000 | answer)]
-if "no-seccomp" in sys.argv[1]:  # prctl(PR_SET_SECCOMP)
-    prctl = {"x86_64": 157, "aarch64": 167}[os.uname().machine]
-    code += [_instruction(0x15, prctl, 0, 3), _instruction(0x20, 16), _instruction(0x15, 22, 0, 1),
-             _answer(0x50000 | errno.EPERM)]
-code = b"".join([*code, _answer(0x7FFF0000)])
-kept = ctypes.create_string_buffer(code, len(code))
-header = struct.pack("@HP", len(code) // 8, ctypes.addressof(kept))
-linux.give_up_new_privileges()
-program = ctypes.create_string_buffer(header, len(header))
-linux.prctl(22, 2, ctypes.addressof(program))
-os.execv(sys.executable, [sys.executable, *sys.argv[3:]])
-"""
+from tests.runtime.sandbox.environments import (
+    NOBODY,
+    as_root,
+    other_user,
+    outer_profile,
+    with_all_walls,
+    zygote_elsewhere,
+)
 
 PLUGIN = """
 @plugin.route("GET", "/who")
@@ -76,35 +40,6 @@ async def send(api: Api, request: Request) -> dict:
         return {"sent": False}
     return {"sent": True}
 """
-
-
-def other_user(*groups: int) -> list[str]:
-    """The start of a command that runs as nobody, who may read the interpreter wherever it is installed."""
-    members = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
-    reading = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-    return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", members, *reading]
-
-
-def outer_profile(name: str) -> list[str]:
-    return [sys.executable, "-I", "-c", OUTER, name, ":".join(FOLDERS)]
-
-
-@asynccontextmanager
-async def zygote_elsewhere(folder: Path, before: Sequence[str], *options: str) -> AsyncIterator[Path]:
-    """A zygote that is no child of a worker, started by the command ``before``; gives its socket."""
-    socket = folder / "socket"
-    python = [] if any(part == OUTER for part in before) else [sys.executable]
-    script = ["-I", "-S", str(SCRIPT), "--socket", str(socket), *options, "--path", *FOLDERS]
-    process = await asyncio.create_subprocess_exec(*before, *python, *script, stdout=PIPE, env={})
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(20):
-            assert await process.stdout.readline() == b"ready\n"
-        yield socket
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 @pytest.mark.parametrize(
