@@ -1,6 +1,7 @@
 """From an event to the hooks of the plugins that listen to it."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -122,11 +123,13 @@ class Dispatcher:
             payload=hook_payload(arrival.seen_by(current)),
             deadline=self._hook_deadline,
         )
-        self._reporter.hook_ran(current)
+        begun = time.perf_counter()
         try:
             await self._invoker.run(invocation)
+            self._reporter.hook_ran(current, event.type, event.store, time.perf_counter() - begun)
         except PluginFailed as failure:
-            self._reporter.failed(current, event.type, failure, event.id)
+            self._reporter.hook_ran(current, event.type, event.store, time.perf_counter() - begun)
+            self._reporter.failed(current, event.type, failure, event.id, event.store)
             await self._dead_letters.publish(
                 arrival.record,
                 failure.code,

@@ -30,17 +30,20 @@ class Notes:
     """What the dispatcher reports and keeps."""
 
     failures: list[PluginFailed] = field(default_factory=list)
+    runs: list[tuple[str, str]] = field(default_factory=list)
     letters: list[dict[str, str]] = field(default_factory=list)
     finished: list[int] = field(default_factory=list)
     crashes: list[BaseException] = field(default_factory=list)
 
-    def hook_ran(self, _: Installation) -> None:
-        return None
+    def hook_ran(self, _: Installation, hook: str, store: str, seconds: float) -> None:
+        assert 0 < seconds < 60
+        self.runs.append((hook, store))
 
     def api_called(self, _: Installation) -> None:
         return None
 
-    def failed(self, _: Installation, during: str, failure: PluginFailed, event_id: str | None) -> None:
+    def failed(self, _: Installation, during: str, failure: PluginFailed, event_id: str, store: str) -> None:
+        assert store == "s1"
         assert (during, bool(event_id)) == ("sale.created", True)
         self.failures.append(failure)
 
@@ -170,6 +173,7 @@ async def test_a_failing_hook_is_reported_kept_as_a_dead_letter_and_finished(ben
     await bench.run(dispatcher, arrival(1))
     await bench.notes.until_finished(1)
     assert [failure.code for failure in bench.notes.failures] == ["plugin_raised"]
+    assert bench.notes.runs == [("sale.created", "s1")]
     found = bench.directory.listeners("sale.created", "acme", "s1")[0]
     assert bench.notes.letters == [
         {
