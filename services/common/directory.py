@@ -30,10 +30,10 @@ BreakerState = Literal["closed", "open", "half_open"]
 class Breaker(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     """The circuit breaker of an installation.
 
-    ``closed``: everything runs. ``open``: no event, tick or job runs; all are kept. ``half_open``: at most ``probes`` of
-    them run at a time, to see whether the plugin works again; the others are kept. ``since`` and ``until`` (when an open
-    one is to become half-open) are RFC 3339; ``revision`` is the installation's at the breaker's last change, 0 while
-    there was none.
+    ``closed``: everything runs. ``open``: no event, tick or job runs; all are kept. ``half_open``: at most ``probes``
+    of them run at a time, to see whether the plugin works again; the others are kept. ``since`` and ``until`` (when an
+    open one is to become half-open) are RFC 3339; ``revision`` is the installation's at the breaker's last change, 0
+    while there was none.
     """
 
     state: BreakerState = "closed"

@@ -46,6 +46,12 @@ def quantile(histogram: Mapping[int, int], share: float) -> float | None:
     return None
 
 
+def quantiles_ms(histogram: Mapping[int, int]) -> dict[str, float | None]:
+    """``p50_ms``, ``p95_ms`` and ``p99_ms``: the usual quantiles in milliseconds."""
+    found = {name: quantile(histogram, share) for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
+    return {f"{name}_ms": None if each is None else round(each * 1e3, 3) for name, each in found.items()}
+
+
 def check(histogram: Mapping[int, int]) -> None:
     """Raises ValueError for what is no histogram of these buckets."""
     if any(not 0 <= bucket < BUCKETS or count < 0 for bucket, count in histogram.items()):

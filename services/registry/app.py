@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -18,6 +19,7 @@ from services.common.http import create_app
 from services.common.kafka import ensure_topics, open_producer
 from services.common.outbox import OutboxRelay
 from services.common.runtime_client import RuntimeClient
+from services.common.topics import BREAKERS, EXECUTIONS, STATISTICS
 from services.registry.catalogue import endpoints as catalogue
 from services.registry.catalogue.service import CatalogueService
 from services.registry.database import Transaction, open_engine, transactions
@@ -26,7 +28,11 @@ from services.registry.installations.operations import Operations
 from services.registry.installations.queries import InstallationQueries
 from services.registry.installations.service import InstallationService
 from services.registry.reconciliation import reconcile
-from services.registry.reports.consumer import ReportConsumer
+from services.registry.reports.breakers import Breakers, carry_out
+from services.registry.reports.executions import ExecutionCounter
+from services.registry.reports.following import TopicFollower
+from services.registry.reports.repository import ReportRepository
+from services.registry.reports.statistics import StatisticsKeeper
 from services.registry.settings import RegistrySettings
 from services.registry.workers import LiveWorkers, open_redis
 
@@ -73,8 +79,16 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     app.state.catalogue = CatalogueService(transaction)
     app.state.installations = InstallationService(transaction, operations)
     app.state.installation_queries = InstallationQueries(transaction, workers)
+    async with transaction() as session:
+        await ReportRepository(session).forget_old_cursors()
+    breakers = Breakers(transaction, operations)
     all_running = await opened.enter_async_context(
-        running(outbox=relay.run(), reports=ReportConsumer(bootstrap, transaction).run())
+        running(
+            outbox=relay.run(),
+            executions=TopicFollower(bootstrap, EXECUTIONS, ExecutionCounter(transaction).apply).run(),
+            statistics=TopicFollower(bootstrap, STATISTICS, StatisticsKeeper(transaction).apply).run(),
+            breakers=TopicFollower(bootstrap, BREAKERS, partial(carry_out, breakers)).run(),
+        )
     )
     app.state.readiness = {
         "database": lambda: _answers(transaction),
