@@ -24,6 +24,32 @@ RETRY_SECONDS = 1.0
 Status = Literal["installing", "inactive", "active", "error", "uninstalling"]
 
 
+Backlog = Literal["none", "pause", "drain"]
+"""What becomes of the events of an installation that is deactivated: new and waiting ones are kept until it is
+activated again (``pause``), waiting ones still run (``drain``), or there is nothing to be done with them."""
+BreakerState = Literal["closed", "open", "half_open"]
+
+
+class Breaker(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """The circuit breaker of an installation.
+
+    ``closed``: everything runs. ``open``: no event, tick or job runs; all are kept. ``half_open``: at most ``probes``
+    of them run at a time, to see whether the plugin works again; the others are kept. ``since`` and ``until`` (when an
+    open one is to become half-open) are RFC 3339; ``revision`` is the installation's at the breaker's last change, 0
+    while there was none.
+    """
+
+    state: BreakerState = "closed"
+    reason: str | None = None
+    since: str | None = None
+    until: str | None = None
+    probes: int = 0
+    revision: int = 0
+
+
+CLOSED = Breaker()
+
+
 class Installation(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     """One plugin version installed for an organization, or for one of its stores. The value on the topic."""
 
@@ -38,6 +64,15 @@ class Installation(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     config: dict[str, Any]
     grants: tuple[str, ...]
     manifest: Manifest
+    breaker: Breaker = CLOSED
+    backlog: Backlog = "none"
+
+    @property
+    def listens(self) -> bool:
+        """Whether events are for it: now, or once it is activated again, or its circuit breaker lets them through."""
+        if self.status == "inactive":
+            return self.backlog == "pause"
+        return self.status == "active" or (self.status == "error" and self.breaker.state != "closed")
 
     def covers(self, store: str | None) -> bool:
         """Whether this installation is in effect in ``store`` (None: outside of any store)."""
@@ -62,10 +97,11 @@ class _Organization:
         self.components: dict[str, list[tuple[Installation, ComponentDeclaration]]] = defaultdict(list)
         for installation in installations:
             self.by_plugin[installation.plugin_id].append(installation)
+            if installation.listens:
+                for hook in installation.manifest.hooks:
+                    self.listeners[hook.event].append(installation)
             if installation.status != "active":
                 continue
-            for hook in installation.manifest.hooks:
-                self.listeners[hook.event].append(installation)
             for component in installation.manifest.components:
                 self.components[component.injection_point].append((installation, component))
         for offered in self.components.values():
@@ -126,7 +162,7 @@ class Directory:
         return next((found for found in candidates if found.covers(store)), None)
 
     def listeners(self, event_type: str, organization: str, store: str) -> list[Installation]:
-        """The active installations with a hook for this event type in this store."""
+        """The installations with a hook for this event type in this store: active, or held by their circuit breaker."""
         return [found for found in self._of(organization).listeners.get(event_type, ()) if found.covers(store)]
 
     def components(

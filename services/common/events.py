@@ -18,6 +18,9 @@ ORGANIZATION_WIDE = "*"
 TEXT_LIMIT = 512
 """Bytes of an attribute or an entity's id: they become keys of database indexes, which have a limit of their own."""
 
+_OWN_HEADERS = 8
+"""How many headers :meth:`DomainEvent.headers` gives; a record with more has attributes that are not ours."""
+
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # the escape, not an escaped backslash before "u0000"
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")  # what a CloudEvents string must not have (section 3.1)
 
@@ -70,6 +73,10 @@ def read_event(headers: Iterable[tuple[str, bytes]], value: bytes | None) -> Dom
         )
     except KeyError as error:
         raise MalformedEvent(f"header {error.args[0]} is missing") from None
+    if len(found) > _OWN_HEADERS:
+        for name, content in found.items():
+            if name.startswith("ce_"):
+                _attribute(name, content)
     if not (event.id and event.type and event.source and event.organization and event.store):
         empty = next(name for name in ("id", "type", "source", "organization", "store") if not getattr(event, name))
         raise MalformedEvent(f"header ce_{empty} is empty")

@@ -1,6 +1,12 @@
-"""What a worker reports of one installation, at most once a second, on topic ``outlet.executions``."""
+"""What a worker reports of one installation, about once a second, on topic ``outlet.executions``."""
+
+from typing import Annotated
 
 import msgspec
+
+from services.common import latency
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class ExecutionError(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
@@ -14,22 +20,49 @@ class ExecutionError(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     event_id: str | None = None
 
 
+class HookSummary(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """What one hook did in one store (``*``: in none).
+
+    ``hook`` is an event type, a declared route (``METHOD /path``), ``schedule <name>`` or ``job <name>``. ``runs`` are
+    those that ended, well or badly, with their seconds in ``latency`` (see :mod:`services.common.latency`).
+    """
+
+    hook: str
+    store: str
+    runs: Count = 0
+    errors: Count = 0
+    latency: dict[int, Count] = msgspec.field(default_factory=dict)
+
+    @property
+    def is_route(self) -> bool:
+        return is_route(self.hook)
+
+
 class ExecutionSummary(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     """Counts since the worker's last summary of this installation.
 
     ``sequence`` grows with every summary of a worker, so that (installation, worker, sequence) tells a repetition.
+    ``revision`` is the state of the installation, as the directory tells it, in which all of this began. The counts of
+    runs, errors and route calls are the sums over ``hooks``.
     """
 
     installation_id: str
     organization_id: str
     worker_id: str
     sequence: int
-    hook_runs: int = 0
-    hook_errors: int = 0
-    route_calls: int = 0
-    api_calls: int = 0
+    revision: int = 0
+    hook_runs: Count = 0
+    hook_errors: Count = 0
+    route_calls: Count = 0
+    api_calls: Count = 0
     last_used: str
     errors: tuple[ExecutionError, ...] = ()
+    hooks: tuple[HookSummary, ...] = ()
+
+
+def is_route(hook: str) -> bool:
+    """Whether a hook's name is that of a route: ``METHOD /path``."""
+    return hook.partition(" ")[2].startswith("/")
 
 
 def encode_summary(summary: ExecutionSummary) -> bytes:
@@ -37,5 +70,8 @@ def encode_summary(summary: ExecutionSummary) -> bytes:
 
 
 def decode_summary(value: bytes) -> ExecutionSummary:
-    """Raises :class:`msgspec.DecodeError`."""
-    return msgspec.json.decode(value, type=ExecutionSummary)
+    """Raises ValueError (which msgspec's errors are)."""
+    summary = msgspec.json.decode(value, type=ExecutionSummary)
+    for hook in summary.hooks:
+        latency.check(hook.latency)
+    return summary

@@ -50,7 +50,7 @@ def configure_logging(service: str, settings: ServiceSettings) -> None:
         )
     )
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
-    for noisy in ("aiokafka", "httpx", "httpcore", "uvicorn.access", "alembic"):
+    for noisy in ("aiokafka", "httpx", "httpcore", "uvicorn.access", "alembic", "faust", "mode"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(service=service)
 

@@ -13,7 +13,7 @@ from cloudevents.core.v1.event import CloudEvent
 from services.common.auth import Caller
 from services.common.errors import Forbidden, TooLarge
 from services.common.events import TEXT_LIMIT, DomainEvent, holds_nul
-from services.common.topics import entity_of, topic_of
+from services.common.topics import entity_of, is_reserved, topic_of
 from services.gateway.envelope import Envelope, InvalidEvent, decode_json, media_type
 
 RECORD_LIMIT = 1_000_000  # bytes; below the message.max.bytes that every broker comes with
@@ -47,9 +47,11 @@ def admit(envelope: Envelope, caller: Caller) -> Record:
     attributes.setdefault("time", datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"))
     _check_specification(attributes)
     event_type = attributes["type"]
-    if "/" in event_type:
+    if is_reserved(event_type):
         raise InvalidEvent(
-            f"Only a plugin may emit events of the type {event_type!r}.", member="type", code="reserved_type"
+            f"Only a plugin or the platform itself may emit events of the type {event_type!r}.",
+            member="type",
+            code="reserved_type",
         )
     _check_caller(attributes, caller)
     data = _payload(envelope, attributes)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -18,15 +19,21 @@ from services.common.http import create_app
 from services.common.kafka import ensure_topics, open_producer
 from services.common.outbox import OutboxRelay
 from services.common.runtime_client import RuntimeClient
+from services.common.topics import BREAKERS, EXECUTIONS, STATISTICS
 from services.registry.catalogue import endpoints as catalogue
 from services.registry.catalogue.service import CatalogueService
 from services.registry.database import Transaction, open_engine, transactions
 from services.registry.installations import endpoints as installations
+from services.registry.following import follow
 from services.registry.installations.operations import Operations
 from services.registry.installations.queries import InstallationQueries
 from services.registry.installations.service import InstallationService
 from services.registry.reconciliation import reconcile
-from services.registry.reports.consumer import ReportConsumer
+from services.registry.reports.breakers import Breakers, carry_out
+from services.registry.reports.executions import GROUP as REPORTS
+from services.registry.reports.executions import ExecutionCounter
+from services.registry.reports.repository import ReportRepository
+from services.registry.reports.statistics import StatisticsKeeper
 from services.registry.resealing import reseal
 from services.registry.retained import endpoints as retained
 from services.registry.setting_changes.consumer import SettingChangeConsumer
@@ -80,11 +87,16 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     app.state.catalogue = CatalogueService(transaction)
     app.state.installations = InstallationService(transaction, operations, keys)
     app.state.installation_queries = InstallationQueries(transaction, workers)
+    async with transaction() as session:
+        await ReportRepository(session).forget_old_cursors()
+    breakers = Breakers(transaction, operations)
     all_running = await opened.enter_async_context(
         running(
             outbox=relay.run(),
-            reports=ReportConsumer(bootstrap, transaction).run(),
             settings=SettingChangeConsumer(bootstrap, transaction, relay.wake).run(),
+            executions=follow(bootstrap, EXECUTIONS, REPORTS, ExecutionCounter(transaction).apply),
+            statistics=follow(bootstrap, STATISTICS, REPORTS, StatisticsKeeper(transaction).apply),
+            breakers=follow(bootstrap, BREAKERS, REPORTS, partial(carry_out, breakers)),
         )
     )
     app.state.readiness = {

@@ -116,6 +116,8 @@ class Installation(RegistryModel, table=True):
     hook_errors: int = Field(default=0, sa_column=_counter())
     operation_id: UUID | None = None
     operation_started_at: datetime | None = Field(default=None, sa_column=_moment())
+    breaker: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
+    """The circuit breaker as :class:`services.common.directory.Breaker`; None: it never opened."""
 
 
 def _installation_reference(*, primary_key: bool = False) -> Any:
@@ -160,6 +162,34 @@ class AppliedChange(RegistryModel, table=True):
     installation_id: UUID = Field(sa_column=_installation_reference(primary_key=True))
     id: str = Field(primary_key=True)
     applied_at: datetime = Field(default_factory=_now, sa_column=_moment(required=True))
+
+
+class HookUsage(RegistryModel, table=True):
+    """What one hook of an installation did in one store (``*``: in none), since the installation.
+
+    ``hook`` is an event type, ``METHOD /path``, ``schedule <name>`` or ``job <name>``; ``latency`` a histogram with the
+    buckets of :mod:`services.common.latency`.
+    """
+
+    __tablename__ = "hook_usage"
+
+    installation_id: UUID = Field(sa_column=_installation_reference(primary_key=True))
+    hook: str = Field(primary_key=True)
+    store_id: str = Field(primary_key=True)
+    runs: int = Field(default=0, sa_column=_counter())
+    errors: int = Field(default=0, sa_column=_counter())
+    latency: dict[str, int] = Field(default_factory=dict, sa_type=JSONB)
+    last_used_at: datetime = Field(sa_column=_moment(required=True))
+
+
+class RecentStatistics(RegistryModel, table=True):
+    """The last that insights told of an installation's last minute."""
+
+    __tablename__ = "recent_statistics"
+
+    installation_id: UUID = Field(sa_column=_installation_reference(primary_key=True))
+    at: datetime = Field(sa_column=_moment(required=True))
+    document: dict[str, Any] = Field(sa_type=JSONB)
 
 
 class Publication(RegistryModel, table=True):

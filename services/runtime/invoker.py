@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -81,12 +82,19 @@ class Invoker:
 
     async def call(self, invocation: Invocation) -> bytes:
         """Run a route for whoever asked, as :meth:`run` does; it is counted, and so is its failure."""
-        self._reporter.route_called(invocation.installation)
+        installation, target, store, begun = (
+            invocation.installation,
+            invocation.target,
+            invocation.store,
+            time.perf_counter(),
+        )
         try:
             return await self.run(invocation)
         except PluginFailed as failure:
-            self._reporter.failed(invocation.installation, invocation.target, failure)
+            self._reporter.failed(installation, target, failure, store=store)
             raise
+        finally:
+            self._reporter.route_called(installation, target, store, time.perf_counter() - begun)
 
     def allowance(self, installation: Installation) -> Allowance:
         """What is left of an installation's API calls."""

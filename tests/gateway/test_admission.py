@@ -76,6 +76,7 @@ def test_unknown_type_is_kept_whatever_its_payload(event_type: str, data: bytes 
         ({"specversion": "0.3"}, "invalid_event", "specversion"),
         ({"type": None}, "invalid_event", "type"),
         ({"type": "loyalty-points/points-earned"}, "reserved_type", "type"),
+        ({"type": "plugin.breaker-opened"}, "reserved_type", "type"),
         ({"time": "yesterday"}, "invalid_event", "time"),
         ({"time": "2026-03-01"}, "invalid_event", "time"),
         ({"time": "2026-03-01T10:00:00"}, "invalid_event", "time"),

@@ -88,10 +88,10 @@ async def test_guests_are_counted_when_they_start_and_while_they_run(shown: Show
 async def test_calls_and_failures_are_counted_across_installations(shown: Shown) -> None:
     for organization in ("acme", "globex"):
         found = installation(organization=organization)
-        shown.reporter.hook_ran(found)
+        shown.reporter.hook_ran(found, "sale.created", "s1", 0.001)
         shown.reporter.api_called(found)
         shown.reporter.failed(found, "sale.created", PluginFailed("plugin_timeout", "too slow"))
-    shown.reporter.route_called(found)
+    shown.reporter.route_called(found, "GET /one", "s1", 0.001)
     samples = await shown.samples()
     names = ("outlet_hook_runs_total", "outlet_api_calls_total", "outlet_route_calls_total")
     assert [samples[name] for name in names] == [2, 2, 1]

@@ -40,10 +40,10 @@ class Failures:
     def api_called(self, _: Installation) -> None:
         return None
 
-    def route_called(self, _: Installation) -> None:
+    def route_called(self, _: Installation, __: str, ___: str | None, seconds: float) -> None:
         return None
 
-    def failed(self, _: Installation, __: str, failure: PluginFailed) -> None:
+    def failed(self, _: Installation, __: str, failure: PluginFailed, *, store: str | None) -> None:
         self.codes.append(failure.code)
 
 

@@ -9,9 +9,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.common.errors import Conflict
 from services.common.runtime_client import LifecycleHook
 from services.registry.configuration import merge
+from services.registry.installations.breaker import close_by_hand
 from services.registry.installations.lifecycle import Status, Transition
 from services.registry.installations.outcome import Failed, Outcome, Succeeded, Unreached
-from services.registry.installations.publication import PublicationLog
+from services.registry.installations.publication import PublicationLog, breaker_of
 from services.registry.installations.repository import InstallationRepository
 from services.registry.models import Installation, InstallationError
 
@@ -40,11 +41,19 @@ async def conclude(
 
     match outcome:
         case Succeeded(config, base) if transition.success is not None:
-            _succeed(installation, transition.success, transition.hook, await installations.now())
+            now = await installations.now()
+            _succeed(installation, transition.success, transition.hook, now)
             if config is not None:
                 installation.config = merge(installation.config, base, config)
+            installation.revision = revision
+            if transition.hook is LifecycleHook.ON_ACTIVATE or breaker_of(installation).state != "closed":
+                await close_by_hand(session, installation, f"{transition.hook.value} succeeded", now)
         case Failed():
-            _fail(installation, transition, outcome)
+            installation.hook_errors += 1
+            # What its circuit breaker holds stays held, and its events wait on; an uninstallation ends that.
+            if transition.during is not None or breaker_of(installation).state == "closed":
+                _fail(installation, transition, outcome)
+                installation.breaker = None
             await installations.record(_error(installation_id, transition.hook, outcome))
         case Unreached() if before is not None:
             for name, value in before.items():
@@ -75,7 +84,6 @@ def _succeed(installation: Installation, status: Status, hook: LifecycleHook, no
 def _fail(installation: Installation, transition: Transition, failure: Failed) -> None:
     installation.status = transition.failure
     installation.status_reason = f"{transition.hook.value} failed: {failure.summary}".replace("\0", "")
-    installation.hook_errors += 1
 
 
 def _error(installation_id: UUID, hook: LifecycleHook, failure: Failed) -> InstallationError:

@@ -5,6 +5,10 @@
     inactive | error --activate--> active | error
     active | error --deactivate--> inactive | error
     inactive | error | uninstalling --uninstall--> uninstalling --> (none) | error
+    active --breaker opens--> error --breaker closes--> active
+
+The last line is decided by insights, not by a caller, and runs no hook: see
+:mod:`services.registry.installations.breaker`.
 
 A state is the status and whether onInstall ever succeeded. An `installing` or `uninstalling` that is met without a
 running operation was left by a crash, and the move that led there can be made again.

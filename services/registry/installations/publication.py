@@ -8,7 +8,8 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.common import directory
-from services.common.topics import INSTALLATIONS
+from services.common.events import DomainEvent
+from services.common.topics import INSTALLATIONS, topic_of
 from services.registry.catalogue.schemas import read_manifest
 from services.registry.models import Installation, PluginVersion, Publication, outbox
 
@@ -27,7 +28,14 @@ def snapshot(installation: Installation, version: PluginVersion) -> directory.In
         config=installation.config,
         grants=tuple(installation.grants),
         manifest=read_manifest(version),
+        breaker=breaker_of(installation),
     )
+
+
+def breaker_of(installation: Installation) -> directory.Breaker:
+    """The circuit breaker of an installation; closed when it never opened."""
+    breaker = installation.breaker
+    return directory.CLOSED if breaker is None else msgspec.convert(breaker, directory.Breaker)
 
 
 class PublicationLog:
@@ -52,6 +60,16 @@ class PublicationLog:
     async def retract(self, installation_id: UUID | str, revision: int) -> None:
         """Publish that there is no such installation any more."""
         await self._put(installation_id, None, revision)
+
+    async def publish(self, event: DomainEvent, entity_id: str) -> None:
+        """Publish that something has happened."""
+        row = {
+            "topic": topic_of(event.type),
+            "key": event.record_key(entity_id),
+            "value": event.data,
+            "headers": {name: value.decode() for name, value in event.headers()},
+        }
+        await self._session.exec(insert(outbox).values(row))
 
     async def _put(self, installation_id: UUID | str, value: bytes | None, revision: int) -> None:
         row = {

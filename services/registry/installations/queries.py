@@ -9,8 +9,10 @@ from services.common.auth import MANAGES, Caller
 from services.common.errors import Unavailable
 from services.common.workers import WorkerSource
 from services.registry.database import Transaction
+from services.registry.installations.publication import breaker_of
 from services.registry.installations.repository import InstallationFilter, InstallationRepository
 from services.registry.installations.schemas import (
+    BreakerDocument,
     ErrorDocument,
     InstallationDetails,
     InstallationStats,
@@ -19,6 +21,8 @@ from services.registry.installations.schemas import (
 )
 from services.registry.installations.scope import check_sees
 from services.registry.models import Installation, InstallationError
+from services.registry.reports.documents import usage_members
+from services.registry.reports.repository import ReportRepository
 from services.registry.wire import Page, decode_cursor, encode_cursor, invalid_cursor
 
 
@@ -48,7 +52,8 @@ class InstallationQueries:
             installation, version = check_sees(caller, await installations.get(installation_id))
             errors = _documents(caller, await installations.errors(installation_id))
         rollout = await self._rollout(installation)
-        return InstallationDetails.of(installation, version, errors=errors, rollout=rollout)
+        breaker = BreakerDocument.model_validate(breaker_of(installation))
+        return InstallationDetails.of(installation, version, errors=errors, breaker=breaker, rollout=rollout)
 
     async def stats(self, caller: Caller, installation_id: UUID) -> InstallationStats:
         """The usage and health of one installation. Raises NotFound when it is none of the caller's."""
@@ -56,7 +61,9 @@ class InstallationQueries:
             installations = InstallationRepository(session)
             installation, _ = check_sees(caller, await installations.get(installation_id))
             errors = _documents(caller, await installations.errors(installation_id))
-        return InstallationStats.of(installation, errors)
+            reports = ReportRepository(session)
+            usage, recent = await reports.usage(installation_id), await reports.recent(installation_id)
+        return InstallationStats.of(installation, errors, **usage_members(usage, recent))
 
     async def _rollout(self, installation: Installation) -> Rollout | None:
         try:

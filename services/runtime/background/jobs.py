@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -120,17 +121,19 @@ class BackgroundRunner:
         if installation is None:  # deactivated between the look and the lease
             await self._queue.postpone(work, self._now(), work.attempts)
             return
-        self._reporter.hook_ran(installation)
+        hook, begun = f"{work.kind} {work.name}", time.perf_counter()
         try:
             await self._invoker.run(self._invocation(installation, work))
+            self._reporter.hook_ran(installation, hook, work.store_id, time.perf_counter() - begun)
         except PluginFailed as failure:
+            self._reporter.hook_ran(installation, hook, work.store_id, time.perf_counter() - begun)
             await self._failed(installation, work, failure)
             return
         await self._queue.done(work)
 
     async def _failed(self, installation: Installation, work: Work, failure: PluginFailed) -> None:
         attempts = work.attempts + 1
-        self._reporter.failed(installation, f"{work.kind} {work.name}", failure, work.id)
+        self._reporter.failed(installation, f"{work.kind} {work.name}", failure, work.id, work.store_id)
         if attempts < MOST_ATTEMPTS:
             pause = pause_before(attempts, self._chance())
             await self._queue.postpone(work, self._now() + pause, attempts)

@@ -8,6 +8,7 @@ import asyncpg
 from services.common.directory import Directory, Installation
 from services.common.events import DomainEvent
 from services.common.topics import entity_of
+from services.runtime.delivery.admission import Admission, admission
 from services.runtime.delivery.arrivals import Arrival
 from services.runtime.delivery.hooks import Hooks
 from services.runtime.delivery.ledger import Ledger, OrderedKey
@@ -73,11 +74,15 @@ class Dispatcher:
         known = self.hooks.failures.waiting_keys
         asked = known.now()
         blocked = await self._ledger.blocked(key for key in keys if key[0] not in known.slow)
-        return {key: [] for key in keys if known.unknown_at(key, asked) or key in blocked or key[0] in known.slow}
+        return {
+            key: [] for key in sorted(keys) if known.unknown_at(key, asked) or key in blocked or key[0] in known.slow
+        }
 
     def _must_wait(self, installation: Installation, arrival: Arrival) -> bool:
-        """Whether it must not overtake what waits."""
+        """Whether it must not overtake what waits, or is not to run now at all."""
         if installation.id in self.hooks.failures.waiting_keys.installations:
+            return True
+        if admission(installation) is not Admission.RUN:
             return True
         return any(hook.ordered and hook.event == arrival.event.type for hook in installation.manifest.hooks)
 

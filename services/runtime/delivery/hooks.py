@@ -1,6 +1,7 @@
 """Runs the hooks of the events in the lanes, and brings each to its end: kept, tried again, or a dead letter."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -82,12 +83,12 @@ class Hooks:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def installation(self, installation_id: str) -> Installation | None:
-        """The installation as it is now, active or not."""
         return self._directory.get(installation_id)
 
-    def current(self, installation_id: str) -> Installation | None:
-        found = self._directory.get(installation_id)
-        return found if found is not None and found.status == "active" else None
+    def hold(self, lane: Lane) -> None:
+        runs = lane.take_untried()
+        if runs:
+            self._start(self.failures.park(runs))
 
     def waiting(self, lane: Lane) -> None:
         if not self._closed:
@@ -110,29 +111,32 @@ class Hooks:
         if self._closed:
             return
         if outcome is None:
-            self._reporter.hook_ran(run.lane.installation)
-            run.finish()
+            self._succeeded(run, seconds)
         else:
-            self._start(self._failed(run, outcome))
+            self._start(self._failed(run, outcome, seconds))
 
     def call_alone(self, run: HookRun) -> None:
         entry = run.origin.entry
         self._start(self._again(run, alone=entry is not None and entry.alone))
 
     async def _conclude(self, run: HookRun, attempt: Attempt, running: RunningCall) -> None:
+        began = time.monotonic()
         try:
             await attempt.conclude(running.outcome())
         except AlreadyDone:
             run.finish()
         except (PluginFailed, PluginInterrupted, PlatformFailed) as failure:
-            await self._failed(run, failure)
+            await self._failed(run, failure, time.monotonic() - began)
         else:
-            self._reporter.hook_ran(run.lane.installation)
-            run.finish()
+            self._succeeded(run, time.monotonic() - began)
 
-    async def _failed(self, run: HookRun, outcome: Exception) -> None:
+    def _succeeded(self, run: HookRun, seconds: float) -> None:
+        self._reporter.hook_ran(run.lane.installation, run.event.type, run.event.store, seconds)
+        run.finish()
+
+    async def _failed(self, run: HookRun, outcome: Exception, seconds: float) -> None:
         if isinstance(outcome, PluginFailed):
-            await self._keep(run, outcome)
+            await self._keep(run, outcome, seconds)
         elif isinstance(outcome, PluginInterrupted):
             await self.failures.interrupted(run)
             run.origin.kept()
@@ -142,18 +146,18 @@ class Hooks:
 
     async def _again(self, run: HookRun, *, alone: bool) -> None:
         """An event by itself, for as long as it takes: what the platform failed, what is large, or may be to blame."""
+        began = time.monotonic()
         try:
             await self._invoker.run(run.invocation, alone=alone)
         except PluginFailed as failure:
-            await self._keep(run, failure)
+            await self._keep(run, failure, time.monotonic() - began)
         else:
-            self._reporter.hook_ran(run.lane.installation)
-            run.finish()
+            self._succeeded(run, time.monotonic() - began)
 
-    async def _keep(self, run: HookRun, failure: PluginFailed) -> None:
+    async def _keep(self, run: HookRun, failure: PluginFailed, seconds: float) -> None:
         installation, event = run.lane.installation, run.event
-        self._reporter.hook_ran(installation)
-        self._reporter.failed(installation, event.type, failure, event.id)
+        self._reporter.hook_ran(installation, event.type, event.store, seconds)
+        self._reporter.failed(installation, event.type, failure, event.id, event.store)
         await self.failures.keep(run, failure)
         run.origin.kept()
         run.finish()

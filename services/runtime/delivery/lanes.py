@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import chain
 from typing import Protocol
 
 from outlet._frames import MAX_PAYLOAD
@@ -9,6 +10,7 @@ from outlet.manifest import HookDeclaration, Limits
 from services.common.directory import Installation
 from services.common.events import DomainEvent
 from services.runtime.commerce.personal_data import hidden_from
+from services.runtime.delivery.admission import Admission, admission
 from services.runtime.delivery.origins import Origin
 from services.runtime.invocation import Invocation, source_of
 from services.runtime.invoker import scope_data
@@ -18,8 +20,8 @@ from services.runtime.sandbox import RunningCall, ScopeData, hook_payload
 class Endings(Protocol):
     """What becomes of events whose turn has come."""
 
-    def current(self, installation_id: str) -> Installation | None:
-        """The installation as it is now, if it is active."""
+    def installation(self, installation_id: str) -> Installation | None:
+        """The installation as it is now."""
 
     def open(self, run: "HookRun") -> RunningCall:
         """The hook makes its first API call."""
@@ -29,6 +31,9 @@ class Endings(Protocol):
 
     def call_alone(self, run: "HookRun") -> None:
         """The event is not to go with others."""
+
+    def hold(self, lane: "Lane") -> None:
+        """What has not been tried is not to run now, but to be kept."""
 
     def waiting(self, lane: "Lane") -> None:
         """Events wait in a lane that may have had none."""
@@ -118,8 +123,14 @@ class Lane:
 
     def take(self, most: int, most_bytes: int) -> Sequence[HookRun]:
         """See :class:`services.runtime.sandbox.HookSource`."""
-        current = self.endings.current(self.installation.id)
-        if current is None:
+        current = self.endings.installation(self.installation.id)
+        admitted = admission(current)
+        if current is None or admitted is Admission.DROP:
+            self.give_back()
+            return []
+        if admitted is not Admission.RUN and self.untried:
+            self.endings.hold(self)
+        if admitted is Admission.HOLD:
             self.give_back()
             return []
         if current.revision != self.installation.revision:
@@ -177,8 +188,8 @@ class Lane:
     @property
     def untried(self) -> int:
         """How many events that would be."""
-        behind = sum(len(each) for each in self._behind.values() if each)
-        return len(self._waiting) + behind
+        followers = (each for behind in self._behind.values() if behind for each in behind)
+        return sum(each.origin.entry is None for each in chain(self._waiting, followers))
 
     def _stays(self, run: HookRun, *, ordered_only: bool) -> bool:
         return not ordered_only or self.hook(run.event.type).ordered

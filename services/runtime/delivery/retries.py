@@ -13,6 +13,7 @@ from services.common.database import DATABASE_ERRORS
 from services.common.events import DomainEvent
 from services.runtime.commerce.personal_data import Hidden
 from services.runtime.commerce.redaction import without
+from services.runtime.delivery.admission import Admission, admission
 from services.runtime.delivery.failures import Failures, utc_now
 from services.runtime.delivery.hooks import Hooks
 from services.runtime.delivery.ledger import LeasedEntry, Ledger
@@ -108,16 +109,38 @@ class RetryRunner:
         waiting_keys.heard(await self._ledger.in_turn(), asked)
         now = self._now()
         await self._bury(now)
-        room = HELD_AT_ONCE - len(self._held)
-        busy = Counter(retry.entry.installation_id for retry in self._held.values())
-        due = await self._ledger.due(now) if room > 0 else set()
-        eligible = [each for each in due if busy[each] < PER_INSTALLATION and self._hooks.current(each) is not None]
-        if not eligible:
+        started = await self._start_probes(now) + await self._start_due(now)
+        if started:
+            self._hooks.start()
+        return started
+
+    async def _start_due(self, now: datetime) -> int:
+        room, busy = HELD_AT_ONCE - len(self._held), self._busy()
+        eligible = [each for each in await self._due(now, Admission.RUN) if busy[each] < PER_INSTALLATION]
+        return await self._lease(eligible, now, min(room, PER_INSTALLATION))
+
+    async def _start_probes(self, now: datetime) -> int:
+        """Of installations whose circuit breaker is half open: no more at a time than it lets through."""
+        started, busy = 0, self._busy()
+        for each in await self._due(now, Admission.PROBE):
+            installation = self._hooks.installation(each)
+            if installation is not None:
+                started += await self._lease([each], now, installation.breaker.probes - busy[each])
+        return started
+
+    async def _due(self, now: datetime, wanted: Admission) -> list[str]:
+        due = await self._ledger.due(now)
+        return [each for each in due if admission(self._hooks.installation(each)) is wanted]
+
+    def _busy(self) -> "Counter[str]":
+        return Counter(retry.entry.installation_id for retry in self._held.values())
+
+    async def _lease(self, installations: list[str], now: datetime, most: int) -> int:
+        if not installations or most <= 0:
             return 0
-        entries = await self._ledger.lease(eligible, now, now + LEASE, min(room, PER_INSTALLATION))
+        entries = await self._ledger.lease(installations, now, now + LEASE, most)
         for entry in entries:
             self._start(entry)
-        self._hooks.start()
         return len(entries)
 
     def ended(self, retry: Retry) -> None:
@@ -169,9 +192,9 @@ class RetryRunner:
 
     def _start(self, entry: LeasedEntry) -> None:
         retry = self._held[entry.id] = Retry(entry, self)
-        installation = self._hooks.current(entry.installation_id)
-        if installation is None:  # deactivated between the look and the lease
-            retry.give_back()
+        installation = self._hooks.installation(entry.installation_id)
+        if installation is None or admission(installation) not in (Admission.RUN, Admission.PROBE):
+            retry.give_back()  # deactivated between the look and the lease
         else:
             self._hooks.submit(retry, installation)
 

@@ -42,15 +42,17 @@ class Notes:
     """What the runner reports and keeps."""
 
     failures: list[tuple[str, str | None]] = field(default_factory=list)
+    runs: list[tuple[str, str | None]] = field(default_factory=list)
     letters: list[tuple[DomainEvent, dict[str, str]]] = field(default_factory=list)
 
-    def hook_ran(self, _: Installation) -> None:
-        return None
+    def hook_ran(self, _: Installation, hook: str, store: str | None, seconds: float) -> None:
+        assert seconds > 0
+        self.runs.append((hook, store))
 
     def api_called(self, _: Installation) -> None:
         return None
 
-    def failed(self, _: Installation, during: str, failure: PluginFailed, event_id: str | None) -> None:
+    def failed(self, _: Installation, during: str, failure: PluginFailed, event_id: str, __: str | None) -> None:
         self.failures.append((f"{during}: {failure.code}", event_id))
 
     async def keep(self, event: DomainEvent, key: str, code: str, reason: str, **facts: str) -> None:

@@ -35,6 +35,7 @@ class Notes:
     """What the dispatcher reports and keeps."""
 
     failures: list[PluginFailed] = field(default_factory=list)
+    runs: list[tuple[str, str]] = field(default_factory=list)
     letters: list[dict[str, str]] = field(default_factory=list)
     finished: list[int] = field(default_factory=list)
     crashes: list[BaseException] = field(default_factory=list)
@@ -44,13 +45,15 @@ class Notes:
         """Stands for the offsets of a partition."""
         return self
 
-    def hook_ran(self, _: Installation) -> None:
-        return None
+    def hook_ran(self, _: Installation, hook: str, store: str, seconds: float) -> None:
+        assert 0 <= seconds < 60
+        self.runs.append((hook, store))
 
     def api_called(self, _: Installation) -> None:
         return None
 
-    def failed(self, _: Installation, during: str, failure: PluginFailed, event_id: str | None) -> None:
+    def failed(self, _: Installation, during: str, failure: PluginFailed, event_id: str, store: str) -> None:
+        assert store == "s1"
         assert (during, bool(event_id)) == ("sale.created", True)
         self.failures.append(failure)
 
@@ -194,6 +197,7 @@ async def test_a_failing_hook_is_reported_and_its_event_kept_for_another_attempt
     await bench.run(dispatcher, arrival(bench.notes, 1))
     await bench.notes.until_finished(1)
     assert [failure.code for failure in bench.notes.failures] == ["plugin_raised"]
+    assert bench.notes.runs == [("sale.created", "s1")]
     assert bench.notes.letters == []
     (kept,) = await bench.pool.fetch("SELECT state, attempts, code, message FROM attempt_ledger")
     assert tuple(kept) == ("waiting", 1, "plugin_raised", "ValueError: no")

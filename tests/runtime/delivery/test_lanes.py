@@ -7,7 +7,7 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from outlet._frames import MAX_PAYLOAD
-from services.common.directory import Installation
+from services.common.directory import Breaker, Installation
 from services.common.events import DomainEvent
 from services.runtime.delivery.arrivals import Arrival
 from services.runtime.delivery.lanes import HookRun, Lane
@@ -23,14 +23,18 @@ class Endings:
     def __init__(self, found: Installation) -> None:
         self.found: Installation | None = found
         self.alone: list[HookRun] = []
+        self.held: list[HookRun] = []
         self.woken = 0
         self.emptied = 0
 
-    def current(self, _: str) -> Installation | None:
+    def installation(self, _: str) -> Installation | None:
         return self.found
 
     def call_alone(self, run: HookRun) -> None:
         self.alone.append(run)
+
+    def hold(self, lane: Lane) -> None:
+        self.held += lane.take_untried()
 
     def waiting(self, _: Lane) -> None:
         self.woken += 1
@@ -148,3 +152,26 @@ def test_what_waits_can_be_taken_out_and_what_runs_stays(lane: Lane, endings: En
     assert endings.emptied == 1
     lane.submit(arrival(9, "b"))
     assert ids(lane.take(*ALL)) == ["e9"]
+
+
+@pytest.mark.parametrize(
+    ("state", "taken", "held"),
+    [
+        ({"status": "active"}, 2, 0),
+        ({"status": "inactive", "backlog": "drain"}, 2, 0),
+        ({"status": "inactive", "backlog": "pause"}, 0, 2),
+        ({"status": "error", "breaker": Breaker(state="open")}, 0, 2),
+        ({"status": "error", "breaker": Breaker(state="half_open", probes=1)}, 0, 2),
+        ({"status": "error"}, 0, 0),
+        ({"status": "inactive"}, 0, 0),
+        ({"status": "uninstalling"}, 0, 0),
+    ],
+)
+def test_what_becomes_of_events_depends_on_the_state_of_their_installation(
+    state: dict[str, Any], taken: int, held: int, lane: Lane, endings: Endings
+) -> None:
+    for number in range(2):
+        lane.submit(arrival(number, f"k{number}"))
+    assert endings.found is not None
+    endings.found = msgspec.structs.replace(endings.found, **state)
+    assert (len(lane.take(*ALL)), len(endings.held)) == (taken, held)

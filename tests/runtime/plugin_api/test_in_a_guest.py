@@ -111,7 +111,7 @@ class Unreported:
     def api_called(self, _: Installation) -> None:
         return None
 
-    def route_called(self, _: Installation) -> None:
+    def route_called(self, _: Installation, __: str, ___: str | None, seconds: float) -> None:
         return None
 
 

@@ -37,10 +37,10 @@ class Reports:
     def api_called(self, _: Installation) -> None:
         return None
 
-    def route_called(self, found: Installation) -> None:
+    def route_called(self, found: Installation, __: str, ___: str | None, seconds: float) -> None:
         self.routes.append(found.plugin_id)
 
-    def failed(self, found: Installation, _: str, failure: PluginFailed) -> None:
+    def failed(self, found: Installation, _: str, failure: PluginFailed, *, store: str | None) -> None:
         self.failures.append(f"{found.plugin_id} {failure.code}")
 
 

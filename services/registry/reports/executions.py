@@ -1,8 +1,9 @@
 """Turns the workers' execution summaries into statistics and errors of installations, each summary once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from operator import attrgetter
 from typing import Self
 from uuid import UUID
@@ -10,14 +11,14 @@ from uuid import UUID
 import msgspec
 import structlog
 from aiokafka import ConsumerRecord
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.common.reports import ExecutionError, ExecutionSummary, decode_summary
-from services.common.topics import EXECUTIONS
 from services.registry.database import Transaction
-from services.registry.following import follow
 from services.registry.installations.repository import InstallationRepository
 from services.registry.models import InstallationError
 from services.registry.reports.repository import ReportRepository
+from services.registry.reports.usage import Usage
 
 log = structlog.get_logger(__name__)
 
@@ -39,41 +40,44 @@ class Report:
         if value is None:
             raise ValueError("a summary has a value")
         summary = decode_summary(value)
+        if any("\0" in name for hook in summary.hooks for name in (hook.hook, hook.store)):
+            raise ValueError("the name of a hook or a store has the character NUL, which cannot be stored")
         installation_id = UUID(summary.installation_id)
         errors = [_error(installation_id, error) for error in summary.errors]
-        return cls(installation_id, summary, _moment(summary.last_used), errors)
+        return cls(installation_id, summary, moment(summary.last_used), errors)
 
 
-class ReportConsumer:
-    """Follows ``outlet.executions``. A summary that was counted is recognised by its cursor."""
+class ExecutionCounter:
+    """Counts summaries in the database."""
 
-    def __init__(self, bootstrap: str, transaction: Transaction) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
-
-    async def run(self) -> None:
-        """Follow until cancelled; a database or broker that is away delays."""
-        await follow(self._bootstrap, EXECUTIONS, GROUP, self.apply, begin=self._forget_old_cursors)
-
-    async def _forget_old_cursors(self) -> None:
-        async with self._transaction() as session:
-            await ReportRepository(session).forget_old_cursors()
 
     async def apply(self, records: "Sequence[ConsumerRecord[bytes, bytes]]") -> None:
         """Count what is new in a batch, in one transaction."""
         reports = [report for report in map(_read, records) if report is not None]
+        by_installation = attrgetter("installation_id")
         async with self._transaction() as session:
             # In the order of ids, so that two registries never wait for each other in a circle.
-            for report in sorted(reports, key=attrgetter("installation_id")):
-                counting, installations = ReportRepository(session), InstallationRepository(session)
-                if not await counting.lock(report.installation_id):
-                    continue  # uninstalled meanwhile
-                summary = report.summary
-                if not await counting.advance(report.installation_id, summary.worker_id, summary.sequence):
-                    continue
-                await counting.count(report.installation_id, summary, report.last_used)
-                for error in report.errors:
-                    await installations.record(error)
+            for installation_id, own in groupby(sorted(reports, key=by_installation), by_installation):
+                await _count(session, installation_id, own)
+
+
+async def _count(session: AsyncSession, installation_id: UUID, reports: Iterable[Report]) -> None:
+    counting, installations = ReportRepository(session), InstallationRepository(session)
+    if not await counting.lock(installation_id):
+        return  # uninstalled meanwhile
+    usage = Usage()
+    for report in reports:
+        summary = report.summary
+        if not await counting.advance(installation_id, summary.worker_id, summary.sequence):
+            continue
+        usage.add(summary, report.last_used)
+        for error in report.errors:
+            await installations.record(error)
+    if usage.last_used is not None:
+        await counting.count(installation_id, usage, usage.last_used)
+        await counting.count_hooks(installation_id, usage.hooks)
 
 
 def _read(record: "ConsumerRecord[bytes, bytes]") -> Report | None:
@@ -89,7 +93,7 @@ def _read(record: "ConsumerRecord[bytes, bytes]") -> Report | None:
 def _error(installation_id: UUID, error: ExecutionError) -> InstallationError:
     return InstallationError(
         installation_id=installation_id,
-        at=_moment(error.at),
+        at=moment(error.at),
         source="plugin",
         code=error.code,
         message=error.message,
@@ -99,6 +103,7 @@ def _error(installation_id: UUID, error: ExecutionError) -> InstallationError:
     )
 
 
-def _moment(text: str) -> datetime:
-    moment = msgspec.convert(text, datetime)  # RFC 3339
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def moment(text: str) -> datetime:
+    """The moment that a text (RFC 3339) says. Raises ValueError."""
+    found = msgspec.convert(text, datetime)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
