@@ -19,6 +19,8 @@ from outlet.manifest import PERMISSIONS, HookDeclaration, JobDeclaration
 from services.common.database import DATABASE_ERRORS
 from services.common.directory import Directory, Installation
 from services.common.events import DomainEvent
+from services.common.setting_changes import decode_change
+from services.common.topics import CONFIGURATION
 from services.runtime.commerce import projector
 from services.runtime.delivery import unit_of_work
 from services.runtime.delivery.unit_of_work import TransactionDoomed, UnitOfWork
@@ -200,11 +202,26 @@ class World:
             await work.rollback()
         return made
 
+    def is_own_change(self, key: str, value: bytes) -> bool:
+        """Whether a change of settings is for one installation, of its own organization, by nobody else."""
+        change = decode_change(value)
+        found = {actor.found.id: actor.found for actor in self.actors}.get(change.installation_id)
+        makers = {owner for owner, _ in MARK.findall(value.decode())} & {actor.found.id for actor in self.actors}
+        return (
+            found is not None
+            and (key, change.organization_id) == (found.id, found.organization_id)
+            and makers <= {found.id}
+        )
+
     async def published_for_others(self) -> list[str]:
-        """Events in the outbox that say of a place something which their source has no part in."""
+        """What in the outbox says of a place or an installation something that its source has no part in."""
         wrong = []
         by_source = {source_of(actor.found): actor for actor in self.actors}
-        for row in await self.pool.fetch("SELECT headers FROM outbox"):
+        for row in await self.pool.fetch("SELECT topic, key, value, headers FROM outbox"):
+            if row["topic"] == CONFIGURATION.name:
+                if not self.is_own_change(row["key"], row["value"]):
+                    wrong.append(row["value"].decode())
+                continue
             headers = json.loads(row["headers"])
             actor = by_source.get(headers["ce_source"])
             if actor is None or not actor.owns(headers["ce_organization"], headers["ce_store"]):

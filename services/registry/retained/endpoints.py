@@ -37,7 +37,7 @@ async def list_retained(caller: Manager, runtime: Runtime) -> RetainedList:
 @router.get(
     "/{installation_id}/export",
     response_class=StreamingResponse,
-    responses=problems(401, 403, 404, 503, 504) | {200: {"content": {MEDIA_TYPE: {}}}},
+    responses=problems(401, 403, 404, 422, 503, 504) | {200: {"content": {MEDIA_TYPE: {}}}},
 )
 async def export(caller: Manager, installation_id: InstallationId, runtime: Runtime) -> StreamingResponse:
     """All that an installation left, as JSON Lines. An archive that was sent whole ends with a line of type "end"."""

@@ -43,6 +43,9 @@ class NoWork:
 
     opened: bool = False
 
+    async def before_effect_outside(self) -> None:
+        return None
+
 
 @dataclass
 class Plugin:
