@@ -24,17 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13proto/runtime.proto\x12\x11outlet.runtime.v1\"\xe0\x01\n\x10\x43\x61llRouteRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x17\n\x0finstallation_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\r\n\x05query\x18\x06 \x01(\t\x12*\n\x07headers\x18\x07 \x03(\x0b\x32\x19.outlet.runtime.v1.Header\x12\x0c\n\x04\x62ody\x18\x08 \x01(\x0c\x12)\n\x06\x63\x61ller\x18\t \x01(\x0b\x32\x19.outlet.runtime.v1.Caller\"\x82\x01\n\x11\x43\x61llRouteResponse\x12.\n\x05reply\x18\x01 \x01(\x0b\x32\x1d.outlet.runtime.v1.RouteReplyH\x00\x12\x33\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32 .outlet.runtime.v1.PluginFailureH\x00\x42\x08\n\x06result\"V\n\nRouteReply\x12\x0e\n\x06status\x18\x01 \x01(\x05\x12*\n\x07headers\x18\x02 \x03(\x0b\x32\x19.outlet.runtime.v1.Header\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"R\n\x06\x43\x61ller\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x10\n\x08store_id\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\"\xc1\x01\n\x17RunLifecycleHookRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12.\n\x04hook\x18\x02 \x01(\x0e\x32 .outlet.runtime.v1.LifecycleHook\x12\x14\n\x0cinstallation\x18\x03 \x01(\x0c\x12\x16\n\x0eignore_failure\x18\x04 \x01(\x08\x12\x32\n\x0bstored_data\x18\x05 \x01(\x0e\x32\x1d.outlet.runtime.v1.StoredData\"D\n\x17ListRetainedDataRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x10\n\x08store_id\x18\x02 \x01(\t\"J\n\x18ListRetainedDataResponse\x12.\n\x05items\x18\x01 \x03(\x0b\x32\x1f.outlet.runtime.v1.RetainedData\"\xba\x01\n\x0cRetainedData\x12\x17\n\x0finstallation_id\x18\x01 \x01(\t\x12\x11\n\tplugin_id\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x10\n\x08store_id\x18\x04 \x01(\t\x12\x32\n\x0bstored_data\x18\x05 \x01(\x0e\x32\x1d.outlet.runtime.v1.StoredData\x12\x13\n\x0bretained_at\x18\x06 \x01(\t\x12\x12\n\nexpires_at\x18\x07 \x01(\t\"_\n\x19\x45xportRetainedDataRequest\x12\x17\n\x0finstallation_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x10\n\x08store_id\x18\x03 \x01(\t\"\x1a\n\nExportPart\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"~\n\x18RunLifecycleHookResponse\x12\x36\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32 .outlet.runtime.v1.PluginFailureH\x00\x88\x01\x01\x12\x13\n\x06\x63onfig\x18\x02 \x01(\x0cH\x01\x88\x01\x01\x42\n\n\x08_failureB\t\n\x07_config\"=\n\rPluginFailure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05stack\x18\x03 \x01(\t*\xb1\x01\n\rLifecycleHook\x12\x1e\n\x1aLIFECYCLE_HOOK_UNSPECIFIED\x10\x00\x12\x1d\n\x19LIFECYCLE_HOOK_ON_INSTALL\x10\x01\x12\x1e\n\x1aLIFECYCLE_HOOK_ON_ACTIVATE\x10\x02\x12 \n\x1cLIFECYCLE_HOOK_ON_DEACTIVATE\x10\x03\x12\x1f\n\x1bLIFECYCLE_HOOK_ON_UNINSTALL\x10\x04*m\n\nStoredData\x12\x1b\n\x17STORED_DATA_UNSPECIFIED\x10\x00\x12\x14\n\x10STORED_DATA_DROP\x10\x01\x12\x14\n\x10STORED_DATA_KEEP\x10\x02\x12\x16\n\x12STORED_DATA_EXPORT\x10\x03\x32\xa6\x03\n\rPluginRuntime\x12V\n\tCallRoute\x12#.outlet.runtime.v1.CallRouteRequest\x1a$.outlet.runtime.v1.CallRouteResponse\x12k\n\x10RunLifecycleHook\x12*.outlet.runtime.v1.RunLifecycleHookRequest\x1a+.outlet.runtime.v1.RunLifecycleHookResponse\x12k\n\x10ListRetainedData\x12*.outlet.runtime.v1.ListRetainedDataRequest\x1a+.outlet.runtime.v1.ListRetainedDataResponse\x12\x63\n\x12\x45xportRetainedData\x12,.outlet.runtime.v1.ExportRetainedDataRequest\x1a\x1d.outlet.runtime.v1.ExportPart0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13proto/runtime.proto\x12\x11outlet.runtime.v1\"\xe0\x01\n\x10\x43\x61llRouteRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x17\n\x0finstallation_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\r\n\x05query\x18\x06 \x01(\t\x12*\n\x07headers\x18\x07 \x03(\x0b\x32\x19.outlet.runtime.v1.Header\x12\x0c\n\x04\x62ody\x18\x08 \x01(\x0c\x12)\n\x06\x63\x61ller\x18\t \x01(\x0b\x32\x19.outlet.runtime.v1.Caller\"\x82\x01\n\x11\x43\x61llRouteResponse\x12.\n\x05reply\x18\x01 \x01(\x0b\x32\x1d.outlet.runtime.v1.RouteReplyH\x00\x12\x33\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32 .outlet.runtime.v1.PluginFailureH\x00\x42\x08\n\x06result\"V\n\nRouteReply\x12\x0e\n\x06status\x18\x01 \x01(\x05\x12*\n\x07headers\x18\x02 \x03(\x0b\x32\x19.outlet.runtime.v1.Header\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"R\n\x06\x43\x61ller\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x10\n\x08store_id\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\"\xda\x01\n\x17RunLifecycleHookRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12.\n\x04hook\x18\x02 \x01(\x0e\x32 .outlet.runtime.v1.LifecycleHook\x12\x14\n\x0cinstallation\x18\x03 \x01(\x0c\x12\x16\n\x0eignore_failure\x18\x04 \x01(\x08\x12\x32\n\x0bstored_data\x18\x05 \x01(\x0e\x32\x1d.outlet.runtime.v1.StoredData\x12\x17\n\x0f\x64iscard_backlog\x18\x06 \x01(\x08\"D\n\x17ListRetainedDataRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x10\n\x08store_id\x18\x02 \x01(\t\"J\n\x18ListRetainedDataResponse\x12.\n\x05items\x18\x01 \x03(\x0b\x32\x1f.outlet.runtime.v1.RetainedData\"\xba\x01\n\x0cRetainedData\x12\x17\n\x0finstallation_id\x18\x01 \x01(\t\x12\x11\n\tplugin_id\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x10\n\x08store_id\x18\x04 \x01(\t\x12\x32\n\x0bstored_data\x18\x05 \x01(\x0e\x32\x1d.outlet.runtime.v1.StoredData\x12\x13\n\x0bretained_at\x18\x06 \x01(\t\x12\x12\n\nexpires_at\x18\x07 \x01(\t\"_\n\x19\x45xportRetainedDataRequest\x12\x17\n\x0finstallation_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x10\n\x08store_id\x18\x03 \x01(\t\"\x1a\n\nExportPart\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"~\n\x18RunLifecycleHookResponse\x12\x36\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32 .outlet.runtime.v1.PluginFailureH\x00\x88\x01\x01\x12\x13\n\x06\x63onfig\x18\x02 \x01(\x0cH\x01\x88\x01\x01\x42\n\n\x08_failureB\t\n\x07_config\"=\n\rPluginFailure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05stack\x18\x03 \x01(\t*\xb1\x01\n\rLifecycleHook\x12\x1e\n\x1aLIFECYCLE_HOOK_UNSPECIFIED\x10\x00\x12\x1d\n\x19LIFECYCLE_HOOK_ON_INSTALL\x10\x01\x12\x1e\n\x1aLIFECYCLE_HOOK_ON_ACTIVATE\x10\x02\x12 \n\x1cLIFECYCLE_HOOK_ON_DEACTIVATE\x10\x03\x12\x1f\n\x1bLIFECYCLE_HOOK_ON_UNINSTALL\x10\x04*m\n\nStoredData\x12\x1b\n\x17STORED_DATA_UNSPECIFIED\x10\x00\x12\x14\n\x10STORED_DATA_DROP\x10\x01\x12\x14\n\x10STORED_DATA_KEEP\x10\x02\x12\x16\n\x12STORED_DATA_EXPORT\x10\x03\x32\xa6\x03\n\rPluginRuntime\x12V\n\tCallRoute\x12#.outlet.runtime.v1.CallRouteRequest\x1a$.outlet.runtime.v1.CallRouteResponse\x12k\n\x10RunLifecycleHook\x12*.outlet.runtime.v1.RunLifecycleHookRequest\x1a+.outlet.runtime.v1.RunLifecycleHookResponse\x12k\n\x10ListRetainedData\x12*.outlet.runtime.v1.ListRetainedDataRequest\x1a+.outlet.runtime.v1.ListRetainedDataResponse\x12\x63\n\x12\x45xportRetainedData\x12,.outlet.runtime.v1.ExportRetainedDataRequest\x1a\x1d.outlet.runtime.v1.ExportPart0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'proto.runtime_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LIFECYCLEHOOK']._serialized_start=1461
-  _globals['_LIFECYCLEHOOK']._serialized_end=1638
-  _globals['_STOREDDATA']._serialized_start=1640
-  _globals['_STOREDDATA']._serialized_end=1749
+  _globals['_LIFECYCLEHOOK']._serialized_start=1486
+  _globals['_LIFECYCLEHOOK']._serialized_end=1663
+  _globals['_STOREDDATA']._serialized_start=1665
+  _globals['_STOREDDATA']._serialized_end=1774
   _globals['_CALLROUTEREQUEST']._serialized_start=43
   _globals['_CALLROUTEREQUEST']._serialized_end=267
   _globals['_CALLROUTERESPONSE']._serialized_start=270
@@ -46,21 +46,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CALLER']._serialized_start=529
   _globals['_CALLER']._serialized_end=611
   _globals['_RUNLIFECYCLEHOOKREQUEST']._serialized_start=614
-  _globals['_RUNLIFECYCLEHOOKREQUEST']._serialized_end=807
-  _globals['_LISTRETAINEDDATAREQUEST']._serialized_start=809
-  _globals['_LISTRETAINEDDATAREQUEST']._serialized_end=877
-  _globals['_LISTRETAINEDDATARESPONSE']._serialized_start=879
-  _globals['_LISTRETAINEDDATARESPONSE']._serialized_end=953
-  _globals['_RETAINEDDATA']._serialized_start=956
-  _globals['_RETAINEDDATA']._serialized_end=1142
-  _globals['_EXPORTRETAINEDDATAREQUEST']._serialized_start=1144
-  _globals['_EXPORTRETAINEDDATAREQUEST']._serialized_end=1239
-  _globals['_EXPORTPART']._serialized_start=1241
-  _globals['_EXPORTPART']._serialized_end=1267
-  _globals['_RUNLIFECYCLEHOOKRESPONSE']._serialized_start=1269
-  _globals['_RUNLIFECYCLEHOOKRESPONSE']._serialized_end=1395
-  _globals['_PLUGINFAILURE']._serialized_start=1397
-  _globals['_PLUGINFAILURE']._serialized_end=1458
-  _globals['_PLUGINRUNTIME']._serialized_start=1752
-  _globals['_PLUGINRUNTIME']._serialized_end=2174
+  _globals['_RUNLIFECYCLEHOOKREQUEST']._serialized_end=832
+  _globals['_LISTRETAINEDDATAREQUEST']._serialized_start=834
+  _globals['_LISTRETAINEDDATAREQUEST']._serialized_end=902
+  _globals['_LISTRETAINEDDATARESPONSE']._serialized_start=904
+  _globals['_LISTRETAINEDDATARESPONSE']._serialized_end=978
+  _globals['_RETAINEDDATA']._serialized_start=981
+  _globals['_RETAINEDDATA']._serialized_end=1167
+  _globals['_EXPORTRETAINEDDATAREQUEST']._serialized_start=1169
+  _globals['_EXPORTRETAINEDDATAREQUEST']._serialized_end=1264
+  _globals['_EXPORTPART']._serialized_start=1266
+  _globals['_EXPORTPART']._serialized_end=1292
+  _globals['_RUNLIFECYCLEHOOKRESPONSE']._serialized_start=1294
+  _globals['_RUNLIFECYCLEHOOKRESPONSE']._serialized_end=1420
+  _globals['_PLUGINFAILURE']._serialized_start=1422
+  _globals['_PLUGINFAILURE']._serialized_end=1483
+  _globals['_PLUGINRUNTIME']._serialized_start=1777
+  _globals['_PLUGINRUNTIME']._serialized_end=2199
 # @@protoc_insertion_point(module_scope)

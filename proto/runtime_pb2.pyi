@@ -233,6 +233,7 @@ class RunLifecycleHookRequest(_message.Message):
     INSTALLATION_FIELD_NUMBER: _builtins.int
     IGNORE_FAILURE_FIELD_NUMBER: _builtins.int
     STORED_DATA_FIELD_NUMBER: _builtins.int
+    DISCARD_BACKLOG_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.str
     """Unique for one attempt of one management action; a repeat has no second effect."""
     hook: Global___LifecycleHook.ValueType
@@ -242,6 +243,8 @@ class RunLifecycleHookRequest(_message.Message):
     """With ON_UNINSTALL: remove what the installation stored even when the hook fails."""
     stored_data: Global___StoredData.ValueType
     """With ON_UNINSTALL: what becomes of what the installation stored."""
+    discard_backlog: _builtins.bool
+    """With ON_ACTIVATE and ON_DEACTIVATE: the events that wait for the installation's hooks are not run any more."""
     def __init__(
         self,
         *,
@@ -250,10 +253,11 @@ class RunLifecycleHookRequest(_message.Message):
         installation: _builtins.bytes = ...,
         ignore_failure: _builtins.bool = ...,
         stored_data: Global___StoredData.ValueType = ...,
+        discard_backlog: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hook", b"hook", "ignore_failure", b"ignore_failure", "installation", b"installation", "operation_id", b"operation_id", "stored_data", b"stored_data"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["discard_backlog", b"discard_backlog", "hook", b"hook", "ignore_failure", b"ignore_failure", "installation", b"installation", "operation_id", b"operation_id", "stored_data", b"stored_data"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

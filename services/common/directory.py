@@ -70,9 +70,9 @@ class Installation(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     @property
     def listens(self) -> bool:
         """Whether events are for it: now, or once it is activated again, or its circuit breaker lets them through."""
-        if self.status == "inactive":
-            return self.backlog == "pause"
-        return self.status == "active" or (self.status == "error" and self.breaker.state != "closed")
+        if self.status == "active" or (self.status == "error" and self.breaker.state != "closed"):
+            return True
+        return self.status in ("inactive", "error") and self.backlog == "pause"
 
     def covers(self, store: str | None) -> bool:
         """Whether this installation is in effect in ``store`` (None: outside of any store)."""

@@ -153,10 +153,12 @@ class RuntimeClient:
         deadline: float,
         ignore_failure: bool = False,
         stored_data: StoredData | None = None,
+        discard_backlog: bool = False,
     ) -> bytes | None:
         """Run one lifecycle hook; the whole new configuration as JSON when the hook changed it, else None.
 
         ``stored_data`` is for ON_UNINSTALL; None: as was asked at the last attempt, else it is dropped.
+        ``discard_backlog``, for ON_ACTIVATE and ON_DEACTIVATE: events that wait are not run any more.
 
         Raises PluginFailed, GatewayTimeout, or Unavailable (code ``no_worker``: the hook did not run).
         """
@@ -165,6 +167,7 @@ class RuntimeClient:
             hook=getattr(pb, f"LIFECYCLE_HOOK_{hook.name}"),
             installation=encode_installation(installation),
             ignore_failure=ignore_failure,
+            discard_backlog=discard_backlog,
             stored_data=getattr(pb, f"STORED_DATA_{stored_data.name if stored_data else 'UNSPECIFIED'}"),
         )
         response: pb.RunLifecycleHookResponse = await self._on_a_worker(

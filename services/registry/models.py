@@ -118,6 +118,8 @@ class Installation(RegistryModel, table=True):
     operation_started_at: datetime | None = Field(default=None, sa_column=_moment())
     breaker: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
     """The circuit breaker as :class:`services.common.directory.Breaker`; None: it never opened."""
+    backlog: str = Field(default="none", sa_column_kwargs={"server_default": "none"})
+    """See :data:`services.common.directory.Backlog`."""
 
 
 def _installation_reference(*, primary_key: bool = False) -> Any:

@@ -17,7 +17,8 @@ class Invocation:
 
     ``target`` is the event type, ``METHOD /path``, the lifecycle hook, or the name of a schedule or job; ``payload`` is
     opaque to the host; ``deadline`` is seconds of wall time for one attempt. ``callers`` are the plugins that wait for
-    this call, the outermost first.
+    this call, the outermost first. ``discards_backlog``: once it has succeeded, events that wait for the
+    installation are not run any more.
     """
 
     installation: Installation
@@ -29,6 +30,7 @@ class Invocation:
     payload: bytes
     deadline: float
     callers: tuple[str, ...] = ()
+    discards_backlog: bool = False
 
     @property
     def time_limit(self) -> float:

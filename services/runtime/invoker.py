@@ -15,6 +15,7 @@ from services.common.database import DATABASE_ERRORS
 from services.common.directory import Installation
 from services.common.runtime_client import LifecycleHook, PluginFailed
 from services.runtime.background import clocks
+from services.runtime.delivery import ledger
 from services.runtime.delivery.unit_of_work import AlreadyDone, TransactionDoomed, UnitOfWork, is_transient
 from services.runtime.invocation import Invocation
 from services.runtime.isolation import ENTER
@@ -191,6 +192,9 @@ class Attempt:
         if invocation.target == LifecycleHook.ON_ACTIVATE.value and invocation.installation.manifest.schedules:
             async with work.use(writes=True) as connection:
                 await clocks.restart(connection, invocation.installation, datetime.now(UTC))
+        if invocation.discards_backlog:
+            async with work.use(writes=True) as connection:
+                await ledger.discard(connection, invocation.installation.id)
         if invocation.target == LifecycleHook.ON_UNINSTALL.value:
             async with work.use(writes=True) as connection:
                 await dispose(connection, invocation.installation)

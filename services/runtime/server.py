@@ -107,6 +107,7 @@ class PluginRuntime(pb_grpc.PluginRuntimeServicer):
             store=installation.store_id,
             payload=b"",
             deadline=self._lifecycle_deadline,
+            discards_backlog=request.discard_backlog,
         )
         try:
             config = await self._invoker.run(invocation)

@@ -75,6 +75,7 @@ def _succeed(installation: Installation, status: Status, hook: LifecycleHook, no
         case LifecycleHook.ON_INSTALL:
             installation.installed_at = now
         case LifecycleHook.ON_ACTIVATE:
+            installation.backlog = "none"
             installation.last_activated_at = now
             installation.activations += 1
         case LifecycleHook.ON_DEACTIVATE:

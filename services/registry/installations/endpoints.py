@@ -9,6 +9,7 @@ from outlet.manifest import Category
 from services.common.auth import MANAGES, SEES, Caller, require
 from services.common.errors import NotFound
 from services.common.runtime_client import StoredData
+from services.registry.installations.backlog import BacklogChoice, BeginAt
 from services.registry.installations.lifecycle import Status
 from services.registry.installations.queries import InstallationQueries
 from services.registry.installations.repository import InstallationFilter
@@ -101,19 +102,35 @@ async def read_stats(caller: Seer, installation_id: InstallationId, queries: Que
 
 @router.post("/{installation_id}/activate", responses=CHANGING)
 async def activate(
-    caller: Manager, installation_id: InstallationId, service: Service, queries: Queries
+    caller: Manager,
+    installation_id: InstallationId,
+    service: Service,
+    queries: Queries,
+    begin_at: Annotated[
+        BeginAt, Query(alias="from", description="Whether the plugin is given the events that were kept for it.")
+    ] = BeginAt.WHERE_IT_STOPPED,
 ) -> InstallationDetails:
     """Let the plugin hear events, serve its routes and show its components."""
-    await service.activate(caller, installation_id)
+    await service.activate(caller, installation_id, begin_at)
     return await queries.details(caller, installation_id)
 
 
 @router.post("/{installation_id}/deactivate", responses=CHANGING)
 async def deactivate(
-    caller: Manager, installation_id: InstallationId, service: Service, queries: Queries
+    caller: Manager,
+    installation_id: InstallationId,
+    service: Service,
+    queries: Queries,
+    backlog: Annotated[
+        BacklogChoice,
+        Query(
+            description="Of events that wait for the plugin, and of new ones: kept until it is activated again "
+            "(`pause`); those that wait still run (`drain`); neither runs any more (`discard`)."
+        ),
+    ] = BacklogChoice.PAUSE,
 ) -> InstallationDetails:
     """Stop the plugin, and keep what it stored."""
-    await service.deactivate(caller, installation_id)
+    await service.deactivate(caller, installation_id, backlog)
     return await queries.details(caller, installation_id)
 
 

@@ -42,9 +42,10 @@ class Operation:
     before: dict[str, Any] | None
     ignore_failure: bool
     stored_data: StoredData | None = None
+    discard_backlog: bool = False
 
 
-STATUS = ("status", "status_reason")
+STATUS = ("status", "status_reason", "backlog")
 INSTALLED = (*STATUS, "version", "config", "grants", "installed_by")
 
 
@@ -86,6 +87,7 @@ class Operations:
         before: dict[str, Any] | None,
         ignore_failure: bool = False,
         stored_data: StoredData | None = None,
+        discard_backlog: bool = False,
     ) -> Operation:
         """Mark the installation, which is locked or new; with a ``revision``, announce its status meanwhile."""
         operation_id = installation.operation_id = uuid4()
@@ -93,7 +95,15 @@ class Operations:
         if revision is not None and transition.during is not None:
             installation.status, installation.revision = transition.during, revision
             await PublicationLog(session).announce(installation, version)
-        return Operation(operation_id, snapshot(installation, version), transition, before, ignore_failure, stored_data)
+        return Operation(
+            operation_id,
+            snapshot(installation, version),
+            transition,
+            before,
+            ignore_failure,
+            stored_data,
+            discard_backlog,
+        )
 
     async def run(self, operation: Operation) -> None:
         """Have a worker run the hook, and record what came of it. Raises what the caller is to be told."""
@@ -125,6 +135,7 @@ class Operations:
                     deadline=self._call_seconds,
                     ignore_failure=operation.ignore_failure,
                     stored_data=operation.stored_data,
+                    discard_backlog=operation.discard_backlog,
                 )
         except PluginFailed as failure:
             if operation.ignore_failure:

@@ -29,6 +29,7 @@ def snapshot(installation: Installation, version: PluginVersion) -> directory.In
         grants=tuple(installation.grants),
         manifest=read_manifest(version),
         breaker=breaker_of(installation),
+        backlog=msgspec.convert(installation.backlog, directory.Backlog),
     )
 
 

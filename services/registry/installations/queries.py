@@ -53,7 +53,9 @@ class InstallationQueries:
             errors = _documents(caller, await installations.errors(installation_id))
         rollout = await self._rollout(installation)
         breaker = BreakerDocument.model_validate(breaker_of(installation))
-        return InstallationDetails.of(installation, version, errors=errors, breaker=breaker, rollout=rollout)
+        return InstallationDetails.of(
+            installation, version, errors=errors, breaker=breaker, backlog=installation.backlog, rollout=rollout
+        )
 
     async def stats(self, caller: Caller, installation_id: UUID) -> InstallationStats:
         """The usage and health of one installation. Raises NotFound when it is none of the caller's."""

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from services.common.directory import BreakerState
+from services.common.directory import Backlog, BreakerState
 from services.registry.catalogue.schemas import ManifestDocument, manifest_members, read_manifest
 from services.registry.installations.lifecycle import Status
 from services.registry.models import Installation, InstallationError, PluginVersion
@@ -133,6 +133,9 @@ class InstallationDetails(InstallationSummary):
     """One installation with its newest errors (50 at most), its circuit breaker and its rollout."""
 
     breaker: BreakerDocument
+    backlog: Backlog = Field(
+        description="Of a deactivated plugin: its events are kept (`pause`), those that wait still run (`drain`)."
+    )
     errors: list[ErrorDocument]
     rollout: Rollout | None = Field(description="Null while it cannot be seen which workers are alive.")
 

@@ -16,6 +16,7 @@ from services.registry.catalogue.schemas import read_manifest
 from services.registry.catalogue.versions import satisfies
 from services.registry.configuration import complete_config
 from services.registry.database import Transaction
+from services.registry.installations.backlog import BacklogChoice, BeginAt
 from services.registry.installations.lifecycle import TRANSITIONS, Move, Status, check_move, legal_moves
 from services.registry.installations.operations import INSTALLED, STATUS, Operation, Operations, remember
 from services.registry.installations.publication import PublicationLog
@@ -76,13 +77,16 @@ class InstallationService:
         await self._operations.run(operation)
         return installation.id
 
-    async def activate(self, caller: Caller, installation_id: UUID) -> None:
-        """Let the plugin hear events, serve routes and show components."""
-        await self._operations.run(await self._begin(caller, installation_id, Move.ACTIVATE))
+    async def activate(self, caller: Caller, installation_id: UUID, begin_at: BeginAt) -> None:
+        """Let the plugin hear events, serve routes and show components.
 
-    async def deactivate(self, caller: Caller, installation_id: UUID) -> None:
-        """Stop the plugin, and keep what it stored."""
-        await self._operations.run(await self._begin(caller, installation_id, Move.DEACTIVATE))
+        ``begin_at`` says whether it is given the events that were kept for it.
+        """
+        await self._operations.run(await self._begin(caller, installation_id, Move.ACTIVATE, begin_at=begin_at))
+
+    async def deactivate(self, caller: Caller, installation_id: UUID, backlog: BacklogChoice) -> None:
+        """Stop the plugin, and keep what it stored; ``backlog`` says what becomes of events that wait, and new ones."""
+        await self._operations.run(await self._begin(caller, installation_id, Move.DEACTIVATE, backlog=backlog))
 
     async def uninstall(
         self, caller: Caller, installation_id: UUID, *, force: bool, stored_data: StoredData | None
@@ -127,6 +131,8 @@ class InstallationService:
         *,
         force: bool = False,
         stored_data: StoredData | None = None,
+        backlog: BacklogChoice | None = None,
+        begin_at: BeginAt = BeginAt.WHERE_IT_STOPPED,
     ) -> Operation:
         transition = TRANSITIONS[move]
         async with self._transaction() as session:
@@ -138,6 +144,9 @@ class InstallationService:
             # What never was installed has set nothing up, so a hook that fails must not keep it from being removed.
             ignore_failure = move is Move.UNINSTALL and (force or installation.installed_at is None)
             before = remember(installation, STATUS)
+            discard = backlog is BacklogChoice.DISCARD or _begins_afresh(installation, move, begin_at)
+            if backlog is not None:
+                installation.backlog = backlog.published
             return await self._operations.begin(
                 session,
                 installation,
@@ -147,6 +156,7 @@ class InstallationService:
                 before=before,
                 ignore_failure=ignore_failure,
                 stored_data=stored_data,
+                discard_backlog=discard,
             )
 
     async def _lock(self, session: AsyncSession, caller: Caller, installation_id: UUID, move: Move) -> Row:
@@ -223,3 +233,11 @@ async def _check_dependencies(session: AsyncSession, manifest: Manifest, organiz
             remedy="Install them first.",
             missing=missing,
         )
+
+
+def _begins_afresh(installation: Installation, move: Move, begin_at: BeginAt) -> bool:
+    """Whether an activation leaves behind what waits: as asked, or because that was to be discarded before."""
+    if move is not Move.ACTIVATE:
+        return False
+    discarded = installation.status == Status.INACTIVE and installation.backlog == "none"
+    return begin_at is BeginAt.NOW or discarded

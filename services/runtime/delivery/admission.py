@@ -26,6 +26,6 @@ def admission(installation: Installation | None) -> Admission:
         return Admission.RUN
     if installation.status == "error" and installation.breaker.state != "closed":
         return Admission.PROBE if installation.breaker.state == "half_open" else Admission.HOLD
-    if installation.status == "inactive":
+    if installation.status in ("inactive", "error"):
         return {"pause": Admission.HOLD, "drain": Admission.RUN}.get(installation.backlog, Admission.DROP)
     return Admission.DROP

@@ -226,6 +226,15 @@ class Ledger:
         return {row["installation_id"] for row in await self._pool.fetch(_IN_TURN)}
 
 
+async def discard(connection: asyncpg.Connection, installation_id: str) -> None:
+    """Run no waiting entry of an installation any more, in the caller's transaction."""
+    await connection.execute(
+        "UPDATE attempt_ledger SET state = 'discarded', finished_at = now(), leased_by = NULL "
+        "WHERE installation_id = $1 AND state = 'waiting'",
+        installation_id,
+    )
+
+
 async def forget(connection: asyncpg.Connection, installation_id: str) -> None:
     """Remove all entries of an installation, in the caller's transaction."""
     await connection.execute("DELETE FROM attempt_ledger WHERE installation_id = $1", installation_id)

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from outlet.manifest import HookDeclaration
-from services.common.directory import Directory, Installation
+from services.common.directory import Breaker, Directory, Installation
 from services.common.runtime_client import PluginFailed
 from services.runtime.delivery.dispatch import Dispatcher
 from services.runtime.delivery.failures import Failures, RetryPolicy
@@ -20,6 +20,7 @@ from services.runtime.delivery.ledger import Ledger
 from services.runtime.delivery.parking import Parking
 from services.runtime.delivery.retries import LEASE, RetryRunner
 from services.runtime.delivery.unit_of_work import InboxKey
+from services.runtime.invocation import Invocation
 from services.runtime.invoker import Invoker
 from services.runtime.sandbox import GuestCall, PluginInterrupted
 from tests.runtime.delivery.test_dispatch import Notes, arrival
@@ -422,3 +423,81 @@ def test_pauses_double_are_capped_and_are_cut_at_random() -> None:
     own = HookDeclaration(event="sale.created", attempts=20, first_pause_seconds=1, longest_pause_seconds=1_000)
     assert [policy.pause(own, failures, 1.0).total_seconds() for failures in (1, 10)] == [1, 60]
     assert (policy.most_attempts(plain), policy.most_attempts(own)) == (8, 8)
+
+
+async def test_events_of_a_paused_installation_are_kept_and_run_once_it_is_active_again(world: World) -> None:
+    found = world.install()
+    script, done = failing()
+    worker = world.worker(script)
+    world.directory.put(msgspec.structs.replace(found, status="inactive", backlog="pause", revision=2))
+    await worker.consume(arrival(world.notes, 1), arrival(world.notes, 2))
+    await world.notes.until_finished(2)
+    assert await worker.runner.turn() == 0
+    assert (done, await world.states()) == ([], [("e1", "waiting", 0), ("e2", "waiting", 0)])
+    world.directory.put(msgspec.structs.replace(found, status="active", backlog="none", revision=3))
+    await worker.consume(arrival(world.notes, 3))
+    await worker.until(world.in_states("succeeded", "succeeded", "succeeded"))
+    assert done == [1, 2, 3]  # one key: the new one has not overtaken those that were kept
+
+
+async def test_what_is_drained_runs_and_nothing_new_does(world: World) -> None:
+    found = world.install()
+    script, done = failing(1, times=1)
+    worker = world.worker(script)
+    await worker.consume(arrival(world.notes, 1))
+    await world.notes.until_finished(1)
+    world.directory.put(msgspec.structs.replace(found, status="inactive", backlog="drain", revision=2))
+    await worker.consume(arrival(world.notes, 2))
+    await world.notes.until_finished(2)
+    world.clock.pass_by(seconds=10)
+    await worker.until(world.in_states("succeeded"))
+    assert done == [1]
+
+
+async def test_what_an_open_breaker_holds_is_tried_a_few_at_a_time_and_drains_when_it_closes(world: World) -> None:
+    found = world.install()
+    gate = asyncio.Event()
+    begun: list[int] = []
+
+    async def script(_: Api, call: GuestCall) -> bytes | None:
+        begun.append(number(call))
+        await gate.wait()
+        return None
+
+    worker = world.worker(script)
+    opened = Breaker(state="open", reason="9 of 10 runs failed")
+    world.directory.put(msgspec.structs.replace(found, status="error", breaker=opened, revision=2))
+    await worker.consume(*(arrival(world.notes, offset, key=f"k{offset}") for offset in range(1, 6)))
+    await world.notes.until_finished(5)
+    assert await worker.runner.turn() == 0
+    probing = msgspec.structs.replace(opened, state="half_open", probes=2)
+    world.directory.put(msgspec.structs.replace(found, status="error", breaker=probing, revision=3))
+    assert await worker.runner.turn() == 2
+    assert await worker.runner.turn() == 0
+    async with asyncio.timeout(5):
+        while len(begun) < 2:  # noqa: ASYNC110  the plugin of the test says so
+            await asyncio.sleep(0.001)
+    world.directory.put(msgspec.structs.replace(found, status="active", revision=4))
+    gate.set()
+    await worker.until(world.in_states(*["succeeded"] * 5))
+    assert sorted(begun) == [1, 2, 3, 4, 5]
+
+
+async def test_a_backlog_is_discarded_with_the_lifecycle_hook_that_it_was_asked_with(world: World) -> None:
+    found = world.install()
+    script, _ = failing(1)
+    worker = world.worker(script)
+    await worker.consume(arrival(world.notes, 1))
+    await world.notes.until_finished(1)
+
+    async def succeed(_: Api, __: GuestCall) -> bytes | None:
+        return None
+
+    noted: Any = world.notes
+    sandbox: Any = ScriptedSandbox(succeed)
+    invoker = Invoker(world.pool, sandbox, resources(), noted)
+    operation = Invocation(found, "lifecycle", "onDeactivate", "urn:op", "1", None, b"", 5.0, discards_backlog=True)
+    await invoker.run(operation)
+    assert await world.states() == [("e1", "discarded", 1)]
+    world.clock.pass_by(hours=2)
+    assert await worker.runner.turn() == 0
