@@ -73,10 +73,11 @@ class Attack:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """The neighbour's median no-op call, in milliseconds, before and during an attack."""
+    """The neighbour's median no-op call, in milliseconds, before, during and after an attack."""
 
     before: float
     during: float
+    after: float
 
     @property
     def calm(self) -> bool:
@@ -86,7 +87,7 @@ class Pace:
     @property
     def steady(self) -> bool:
         """Whether it was not held up by a multiple that no other work of the machine explains."""
-        return self.during <= STEADY * self.before
+        return self.during <= STEADY * max(self.before, self.after)
 
 
 def told(secret: str) -> Verdict:

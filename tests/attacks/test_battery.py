@@ -1,7 +1,8 @@
 """Every attack once: it succeeds in a bare process, and behind the walls it fails and its neighbour is served.
 
-How fast the neighbour is served meanwhile is held against how fast it was just before, in no unit of time: a machine
-may be slow, and have other work. What seems to slow the neighbour down is tried again. `make attacks` judges strictly.
+How fast the neighbour is served meanwhile is held against how fast it was before and after, in no unit of time: the
+machine may be slow, and have other work. What seems to slow the neighbour down is tried again. `make attacks` judges
+strictly.
 """
 
 import os

@@ -140,7 +140,7 @@ async def _attack(
         gifts.append(asyncio.create_task(slipping.let_slip(grounds.held)))
     watching = asyncio.create_task(processes.watch(plugin, own, peaks, attacker.slowness))
     attacking = asyncio.create_task(_ended(attack, attacker, grounds, plugin))
-    during, served, answer = NEIGHBOUR_SECONDS * neighbour.slowness * 1000, True, ""
+    during, after, served, answer = NEIGHBOUR_SECONDS * neighbour.slowness * 1000, 0.0, True, ""
     try:
         during = await _pace(neighbour, until=attacking.done, at_least=CALLS_AT_LEAST)
         answer = await neighbour.nothing()
@@ -152,6 +152,11 @@ async def _attack(
     unharmed = running.pid == zygote_pid and zygote_pid is not None and processes.lives(zygote_pid)
     processes.note(plugin.find(), own, peaks)
     watching.cancel()
+    if served:
+        try:
+            after = await _pace(neighbour, until=lambda: True, at_least=CALLS_BEFORE)
+        except FAILURES:
+            served = False
     await attacker.pool.close()
     sighting = Sighting(
         grounds=grounds,
@@ -165,7 +170,7 @@ async def _attack(
         host_mib=peaks.host_mib - mib,
         host_descriptors=peaks.host_descriptors - descriptors,
     )
-    return sighting, Pace(before, during)
+    return sighting, Pace(before, during, after)
 
 
 async def _pace(neighbour: Plugin, until: Callable[[], bool], at_least: int) -> float:

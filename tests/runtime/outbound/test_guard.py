@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from pydantic import ValidationError
 
+from services.common.secret_settings import new_key
 from services.runtime.outbound.guard import AddressRefused, Guard, GuardedNetwork, SystemResolver
 from services.runtime.settings import RuntimeSettings
 
@@ -110,7 +111,13 @@ def test_what_is_denied_stays_shut_within_what_is_opened() -> None:
     assert not guard.allows(ipaddress.ip_address("10.9.0.1"))
 
 
-NEEDED = {"kafka_bootstrap": "k:1", "runtime_database_url": "p://", "redis_url": "r://", "registry_url": "h://"}
+NEEDED = {
+    "kafka_bootstrap": "k:1",
+    "runtime_database_url": "postgresql://",
+    "redis_url": "redis://",
+    "registry_url": "http://",
+    "secret_keys": new_key(),
+}
 
 
 @pytest.mark.parametrize("network", ["169.254.0.0/16", "0.0.0.0/0", "8.0.0.0/8", "fe80::/10", "::/0", "10.0.0.0/7"])

@@ -11,6 +11,7 @@ import pytest
 
 from outlet._frames import Tier
 from outlet._guest.confinement import tier
+from services.common.secret_settings import new_key
 from services.runtime.sandbox import SandboxTooWeak, SandboxUnavailable, Zygote, detect_tier, require_tier
 from services.runtime.settings import RuntimeSettings
 from tests.runtime.sandbox.conftest import StartPlugin
@@ -88,6 +89,7 @@ def test_production_wants_more_than_development() -> None:
         "runtime_database_url": "postgresql://",
         "redis_url": "redis://",
         "registry_url": "http://",
+        "secret_keys": new_key(),
     }
     assert RuntimeSettings.model_validate(needed | {"environment": "production"}).required_tier == "B"
     assert RuntimeSettings.model_validate(needed | {"environment": "development"}).required_tier == "D"

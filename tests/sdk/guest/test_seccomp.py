@@ -79,8 +79,10 @@ def expected(name: str | None) -> Answer:
 @pytest.mark.parametrize("source", [header, resolver])
 def test_the_numbers_are_the_kernels(source: Callable[[str], dict[str, int] | None], machine: str) -> None:
     numbers = source(machine)
+    if numbers is None and source is resolver:
+        pytest.skip("a second opinion, where Debian's package seccomp is installed")
     if numbers is None:
-        without(f"no table of {machine}'s system calls: install linux-libc-dev and seccomp", os.environ)
+        without(f"no header of {machine}'s system calls: install linux-libc-dev", os.environ)
     column = list(MACHINES).index(machine)
     assert {name: numbers.get(name) for name in NUMBERS} == {name: both[column] for name, both in NUMBERS.items()}
 
