@@ -72,7 +72,12 @@ class Installation(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
         """Whether events are for it: now, or once it is activated again, or its circuit breaker lets them through."""
         if self.status == "inactive":
             return self.backlog == "pause"
-        return self.status == "active" or (self.status == "error" and self.breaker.state != "closed")
+        return self.status == "active" or self.held
+
+    @property
+    def held(self) -> bool:
+        """Whether its circuit breaker lets nothing through, or little."""
+        return self.status == "error" and self.breaker.state != "closed"
 
     def covers(self, store: str | None) -> bool:
         """Whether this installation is in effect in ``store`` (None: outside of any store)."""
