@@ -8,12 +8,12 @@ from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from services.registry.reports.executions import GROUP
 
 from outlet.local.waiting import until
 from services.common.events import DomainEvent, read_event
 from services.common.insights import BreakerChange, encode
 from services.common.topics import BREAKERS, PLUGIN_EVENTS
+from services.registry.reports.executions import GROUP
 from tests.registry.platform import Client
 from tests.registry.summaries import produce
 from tests.registry.topic import following
