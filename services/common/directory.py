@@ -70,9 +70,14 @@ class Installation(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     @property
     def listens(self) -> bool:
         """Whether events are for it: now, or once it is activated again, or its circuit breaker lets them through."""
-        if self.status == "active" or (self.status == "error" and self.breaker.state != "closed"):
+        if self.status == "active" or self.held:
             return True
         return self.status in ("inactive", "error") and self.backlog == "pause"
+
+    @property
+    def held(self) -> bool:
+        """Whether its circuit breaker lets nothing through, or little."""
+        return self.status == "error" and self.breaker.state != "closed"
 
     def covers(self, store: str | None) -> bool:
         """Whether this installation is in effect in ``store`` (None: outside of any store)."""

@@ -23,6 +23,7 @@ from services.common.directory import Directory, DirectoryFollower
 from services.common.http import create_app, serve
 from services.common.insights import encode
 from services.common.kafka import open_producer
+from services.common.metrics import watch_directory
 from services.common.topics import BREAKERS, EXECUTIONS, STATISTICS
 from services.runtime.breaker.observation import Observation
 from services.runtime.insights_settings import InsightsSettings
@@ -49,6 +50,7 @@ def create_insights(settings: InsightsSettings) -> FastAPI:
 async def _start(app: FastAPI, settings: InsightsSettings, opened: AsyncExitStack) -> None:
     producer = await opened.enter_async_context(open_producer(settings.kafka_bootstrap))
     directory = Directory()
+    watch_directory(app.state.metrics, directory)
     follower = DirectoryFollower(settings.kafka_bootstrap, directory)
     observation = Observation(directory, settings.policy)
     telling = Telling(observation, producer, settings.statistics_seconds)

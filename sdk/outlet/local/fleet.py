@@ -1,4 +1,4 @@
-"""The four services of the platform as supervised processes."""
+"""The services of the platform as supervised processes."""
 
 import asyncio
 import os
@@ -16,8 +16,10 @@ from outlet.local.service import Service
 from outlet.local.together import together
 from outlet.local.wiring import PORT_VARIABLES, Ports, environments
 
-START_ORDER = (("registry",), ("runtime", "ui_components"), ("gateway",))
+START_ORDER = (("registry",), ("runtime", "insights", "ui_components"), ("gateway",))
 """Later ones ask earlier ones while they start; those of one step start at once."""
+MODULES = {"insights": "runtime.insights"}
+"""Where the module of a service has another name than the service."""
 
 
 class Fleet:
@@ -37,10 +39,11 @@ class Fleet:
         self._keepers: dict[str, list[Keeper[Service]]] = {}
         for service in PORT_VARIABLES:
             probe = grpc_ready if service == "runtime" else http_ready
+            module = f"{package}.{MODULES.get(service, service)}"
             told = environments(service, ports, backing, issuer, environ)
             self._keepers[service] = [
                 Keeper(
-                    Service(name, f"{package}.{service}", environment, partial(probe, port), logs / f"{name}.log"),
+                    Service(name, module, environment, partial(probe, port), logs / f"{name}.log"),
                     report,
                 )
                 for name, port, environment in zip(_names(service, ports), ports.of(service), told, strict=True)

@@ -1,4 +1,4 @@
-"""The whole platform on one machine: parts, issuer and the four services, started in order, watched over and ended."""
+"""The whole platform on one machine: parts, issuer and the services, started in order, watched over and ended."""
 
 import os
 import time
@@ -33,7 +33,7 @@ class Stack:
 
     - ``directory``: data, logs and the development issuer; kept between runs.
     - ``port``: where the gateway listens on loopback; None: any free port. The other services take free ports, or those
-      of ``OUTLET_REGISTRY_PORT``, ``OUTLET_RUNTIME_PORT`` and ``OUTLET_UI_COMPONENTS_PORT``.
+      of ``OUTLET_REGISTRY_PORT``, ``OUTLET_RUNTIME_PORT``, ``OUTLET_INSIGHTS_PORT`` and ``OUTLET_UI_COMPONENTS_PORT``.
     - ``workers``: runtime workers; more than one need a real Kafka.
     - ``environ``: the environment (default: this process's). Names the real parts that replace embedded ones, and is
       passed on to the services.
@@ -116,7 +116,7 @@ class Stack:
 
     @property
     def pids(self) -> Mapping[str, list[int | None]]:
-        """Process ids by service (registry, runtime, ui_components, gateway); None for one that is not running."""
+        """Process ids by service (registry, runtime, insights, ui_components, gateway); None: it is not running."""
         return self._started.pids
 
     async def __aenter__(self) -> Self:
@@ -163,7 +163,9 @@ class Stack:
         try:
             if self._fleet:
                 await self._fleet.stop_services("gateway", grace=grace("gateway"))
-                await self._fleet.stop_services("registry", "runtime", "ui_components", grace=grace("services"))
+                await self._fleet.stop_services(
+                    "registry", "runtime", "insights", "ui_components", grace=grace("services")
+                )
             await self._backing.stop(grace("parts"))
         finally:
             self._lock.release()

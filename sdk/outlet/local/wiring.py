@@ -13,6 +13,7 @@ PORT_VARIABLES = {
     "gateway": "OUTLET_PORT",
     "registry": "OUTLET_REGISTRY_PORT",
     "runtime": "OUTLET_RUNTIME_PORT",
+    "insights": "OUTLET_INSIGHTS_PORT",
     "ui_components": "OUTLET_UI_COMPONENTS_PORT",
 }
 METRICS_PORT = "OUTLET_RUNTIME_METRICS_PORT"
@@ -25,13 +26,14 @@ class Ports:
     gateway: int
     registry: int
     ui_components: int
+    insights: int
     runtime: tuple[int, ...]
     runtime_metrics: tuple[int, ...]
 
     @classmethod
     def choose(cls, gateway: int | None, workers: int, environ: Mapping[str, str]) -> "Ports":
         """Free ports, except where ``gateway`` or the environment asks for a certain one. Raises PlatformError."""
-        free = iter(free_ports(3 + 2 * workers))
+        free = iter(free_ports(4 + 2 * workers))
 
         def asked(service: str) -> int:
             text = environ.get(PORT_VARIABLES[service])
@@ -41,6 +43,7 @@ class Ports:
             gateway=next(free) if gateway is None else gateway,
             registry=asked("registry"),
             ui_components=asked("ui_components"),
+            insights=asked("insights"),
             runtime=(asked("runtime"), *(next(free) for _ in range(workers - 1))),
             runtime_metrics=tuple(next(free) for _ in range(workers)),
         )

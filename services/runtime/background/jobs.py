@@ -41,7 +41,9 @@ PER_INSTALLATION = 4
 
 
 class BackgroundRunner:
-    """Takes due work of active installations, runs it, and brings each piece to an end: done, tried again, or kept."""
+    """Takes due work of active installations, and a little of those on trial; runs it and brings each piece to an end:
+    done, tried again, or kept.
+    """
 
     def __init__(
         self,
@@ -84,10 +86,16 @@ class BackgroundRunner:
             return []
         now = self._now()
         busy = Counter(work.installation_id for work, _ in self._running.values())
-        eligible = [found for found in await self._queue.due(now) if busy[found] < PER_INSTALLATION and self._of(found)]
-        if not eligible:
-            return []
-        return [self._start(work) for work in await self._queue.lease(eligible, now, now + LEASE, room)]
+        due = await self._queue.due(now)
+        rooms = {found: self._limit(found) - busy[found] for found in due}
+        leased: list[Work] = []
+        active = [found for found in due if rooms[found] > 0 and not self._on_trial(found)]
+        if active:
+            leased += await self._queue.lease(active, now, now + LEASE, room)
+        for found in due:
+            if self._on_trial(found) and (left := min(rooms[found], room - len(leased))) > 0:
+                leased += await self._queue.lease([found], now, now + LEASE, left)
+        return [self._start(work) for work in leased]
 
     async def renew(self) -> None:
         """Keep the leases of what runs. What another worker has taken over is stopped here."""
@@ -173,7 +181,21 @@ class BackgroundRunner:
 
     def _of(self, installation_id: str) -> Installation | None:
         found = self._directory.get(installation_id)
-        return found if found is not None and found.status == "active" else None
+        if found is None or not (found.status == "active" or self._on_trial(installation_id)):
+            return None
+        return found
+
+    def _on_trial(self, installation_id: str) -> bool:
+        """Whether its circuit breaker lets a few through, to see whether the plugin works again."""
+        found = self._directory.get(installation_id)
+        return found is not None and found.held and found.breaker.state == "half_open"
+
+    def _limit(self, installation_id: str) -> int:
+        """How much of an installation's work may run at a time."""
+        found = self._of(installation_id)
+        if found is None:
+            return 0
+        return min(found.breaker.probes, PER_INSTALLATION) if found.held else PER_INSTALLATION
 
     def _leave(self, work: Work, task: "asyncio.Task[None]") -> None:
         self._running.pop(work.id, None)

@@ -60,7 +60,13 @@ class Scheduler:
 
     async def turn(self) -> int:
         """Fire what is due; the number of clocks moved, 0 also when another worker is at it."""
-        active = {found.id: found for found in self._directory if found.status == "active" and found.manifest.schedules}
+        # The ticks of an installation that its circuit breaker holds are made all the same: they are kept, and some of
+        # them show whether the plugin works again.
+        active = {
+            found.id: found
+            for found in self._directory
+            if (found.status == "active" or found.held) and found.manifest.schedules
+        }
         if not active:
             return 0
         async with self._pool.acquire() as connection, connection.transaction():

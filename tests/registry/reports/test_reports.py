@@ -6,9 +6,11 @@ from uuid import uuid4
 
 import pytest
 
+from services.common.insights import HookStatistics, Statistics, WindowStatistics, encode
 from services.common.reports import encode_summary
+from services.common.topics import STATISTICS
 from tests.registry.platform import Client, running_registry
-from tests.registry.summaries import counted, error, produce, summary
+from tests.registry.summaries import counted, error, hook, produce, shown, summary
 from tests.registry.worker import FakeWorker
 
 
@@ -61,9 +63,84 @@ async def test_what_cannot_be_counted_does_not_stop_what_follows(
         encode_summary(summary(str(uuid4()), 1, hook_runs=1, errors=(error(1),))),
         encode_summary(summary(installation_id, 1, last_used="yesterday")),
         b"null",
+        encode_summary(summary(installation_id, 1, hook_runs=1, hooks=(hook(1, name="a\0b"),))),
+        encode_summary(summary(installation_id, 1, hook_runs=1, hooks=(hook(1),))).replace(
+            b'"latency":{"', b'"latency":{"9'
+        ),
         encode_summary(summary(installation_id, 3, hook_runs=1)),
     )
     assert (await counted(owner, installation_id, 1))["hookRuns"] == 1
+
+
+async def test_usage_is_told_by_hook_and_store_with_latency(
+    owner: Client, plugin_id: str, worker: FakeWorker, registry_bootstrap: str
+) -> None:
+    installation_id = (await owner.install(plugin_id))["id"]
+    fast, slow = hook(98, 1, store="s1", seconds=0.001), hook(2, 2, store="s2", seconds=1.0)
+    ticks = hook(1, name="schedule nightly", store="*", seconds=60.0)
+    route = hook(50, name="GET /points/{customer_id}", store="s1", seconds=5.0)
+    sent = [
+        summary(installation_id, 1, hook_runs=99, hook_errors=1, route_calls=50, hooks=(fast, ticks, route)),
+        summary(installation_id, 2, hook_runs=2, hook_errors=2, hooks=(slow,), last_used="2026-02-02T10:00:00Z"),
+        summary(installation_id, 1, hook_runs=98, hooks=(fast,), worker_id="w2"),
+    ]
+    await produce(registry_bootstrap, *map(encode_summary, [*sent, *sent]))
+    stats = await counted(owner, installation_id, 199)
+    told = {(each["hook"], each["storeId"]): each for each in stats["hooks"]}
+    assert {key: (each["runs"], each["errors"]) for key, each in told.items()} == {
+        ("sale.created", "s1"): (196, 2),
+        ("sale.created", "s2"): (2, 2),
+        ("schedule nightly", None): (1, 0),
+        ("GET /points/{customer_id}", "s1"): (50, 0),
+    }
+    assert stats["hooks"][0]["runs"] == 196
+    assert told["sale.created", "s1"]["p99Ms"] == pytest.approx(1, rel=0.1)
+    assert told["sale.created", "s2"]["lastUsed"] == "2026-02-02T10:00:00Z"
+    assert stats["p50Ms"] == pytest.approx(1, rel=0.1)
+    assert stats["p99Ms"] == pytest.approx(1_000, rel=0.1)  # without the routes, which took five seconds
+    assert stats["recent"] is None
+
+
+async def test_the_newest_of_what_insights_tells_is_shown(
+    owner: Client, plugin_id: str, worker: FakeWorker, registry_bootstrap: str
+) -> None:
+    installation_id = (await owner.install(plugin_id))["id"]
+
+    def told(at: str, runs: int, installation: str = installation_id) -> bytes:
+        window = WindowStatistics(runs=runs, errors=1, p50_ms=2.5, p95_ms=4.0, p99_ms=8.0)
+        each = HookStatistics(hook="sale.created", store="*", runs=runs, errors=1)
+        statistics = Statistics(
+            installation_id=installation,
+            at=at,
+            seconds=60,
+            total=window,
+            recent_seconds=10,
+            recent=window,
+            hooks=(each,),
+        )
+        return encode(statistics)
+
+    await produce(
+        registry_bootstrap,
+        b"rubbish",
+        told("yesterday", 5),
+        told("2026-02-01T10:00:00Z", 5, "no-uuid"),
+        told("2026-02-01T10:00:00Z", 5, str(uuid4())),
+        told("2026-02-01T10:00:05Z", 4),
+        told("2026-02-01T10:00:00Z", 3),
+        topic=STATISTICS.name,
+    )
+    recent = await shown(owner, installation_id, 4)
+    assert (recent["at"], recent["seconds"], recent["errorRate"]) == ("2026-02-01T10:00:05Z", 60, 0.25)
+    assert (recent["p50Ms"], recent["p95Ms"], recent["p99Ms"]) == (2.5, 4, 8)
+    assert (recent["latest"]["seconds"], recent["latest"]["runs"]) == (10, 4)
+    assert [(each["hook"], each["storeId"], each["p50Ms"]) for each in recent["hooks"]] == [
+        ("sale.created", None, None)
+    ]
+    await produce(
+        registry_bootstrap, told("2026-02-01T10:00:04Z", 9), told("2026-02-01T10:01:05Z", 0), topic=STATISTICS.name
+    )
+    assert (await shown(owner, installation_id, 0))["errorRate"] == 0
 
 
 @pytest.mark.timeout(60)

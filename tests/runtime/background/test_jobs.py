@@ -15,7 +15,7 @@ import pytest
 from outlet import _values
 from outlet._calls import JobCall, TickCall
 from outlet.manifest import JobDeclaration, ScheduleDeclaration
-from services.common.directory import Directory, Installation
+from services.common.directory import Breaker, Directory, Installation
 from services.common.events import DomainEvent
 from services.common.runtime_client import PluginFailed
 from services.runtime.background import work
@@ -417,3 +417,20 @@ async def test_the_runner_runs_what_comes_due_until_it_is_stopped(platform: Plat
     running.cancel()
     await asyncio.wait([running])
     assert running.cancelled()
+
+
+@pytest.mark.parametrize(("state", "probes", "started"), [("open", 2, 0), ("half_open", 2, 2), ("half_open", 50, 4)])
+async def test_what_a_circuit_breaker_holds_waits_and_what_it_lets_through_runs(
+    platform: Platform, state: Any, probes: int, started: int
+) -> None:
+    await platform.enqueue(*[{"name": "mail"}] * 6)
+    held = Breaker(state=state, probes=probes, revision=2)
+    platform.directory.put(msgspec.structs.replace(platform.installation, status="error", breaker=held, revision=2))
+    runner, sandbox = platform.worker(emit)
+    tasks = await runner.turn()
+    assert len(tasks) == started
+    await asyncio.gather(*tasks)
+    assert (len(sandbox.calls), await platform.waiting()) == (started, 6 - started)
+    closed = msgspec.structs.replace(platform.installation, status="active", revision=3)
+    platform.directory.put(closed)
+    assert await all_of(runner) == 6 - started

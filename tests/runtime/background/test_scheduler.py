@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from outlet.manifest import ScheduleDeclaration
-from services.common.directory import Directory, Installation
+from services.common.directory import Breaker, Directory, Installation
 from services.common.runtime_client import LifecycleHook
 from services.runtime.background import clocks
 from services.runtime.background.scheduler import SCHEDULER_LOCK, Scheduler
@@ -134,6 +134,17 @@ async def test_what_is_not_active_does_not_tick(platform: Platform) -> None:
     platform.clock.forward(hours=3)
     await platform.worker().turn()
     assert await platform.ticks() == []
+
+
+async def test_what_its_circuit_breaker_holds_ticks_and_the_ticks_are_kept(platform: Platform) -> None:
+    found = scheduled("0 * * * *")
+    platform.directory.put(found)
+    await platform.worker().turn()
+    held = Breaker(state="open", revision=2)
+    platform.directory.put(msgspec.structs.replace(found, status="error", breaker=held, revision=2))
+    platform.clock.forward(hours=1)
+    await platform.worker().turn()
+    assert len(await platform.ticks()) == 1
 
 
 async def test_activation_starts_the_clock_anew(platform: Platform) -> None:

@@ -58,4 +58,8 @@ def write_package(folder: Path, name: str = "stand_ins_package") -> None:
     (package / "__init__.py").touch()
     for service, port in PORTS.items():
         (package / f"{service}.py").write_text(f"NAME, PORT = {service!r}, {port!r}\n{dedent(HTTP)}")
-    (package / "runtime.py").write_text(dedent(GRPC))
+    runtime = package / "runtime"
+    runtime.mkdir()
+    (runtime / "__init__.py").touch()
+    (runtime / "__main__.py").write_text(dedent(GRPC))
+    (runtime / "insights.py").write_text(f"NAME, PORT = 'insights', 'OUTLET_INSIGHTS_PORT'\n{dedent(HTTP)}")

@@ -57,8 +57,8 @@ async def test_platform_starts_in_order_and_leaves_nothing_behind(tmp_path: Path
     ready = [report.part for report in reports if report.state == "ready"]
     assert set(ready[:3]) == {"postgres", "valkey", "broker"}
     assert ready[3] == "registry"
-    assert set(ready[4:6]) == {"runtime", "ui_components"}
-    assert ready[6] == "gateway"
+    assert set(ready[4:7]) == {"runtime", "insights", "ui_components"}
+    assert ready[7] == "gateway"
     stopped = [report.part for report in reports if report.state == "stopped"]
     assert stopped[0] == "gateway"
     assert set(stopped[-3:]) == {"postgres", "valkey", "broker"}
