@@ -23,8 +23,8 @@ from services.common.topics import BREAKERS, EXECUTIONS, STATISTICS
 from services.registry.catalogue import endpoints as catalogue
 from services.registry.catalogue.service import CatalogueService
 from services.registry.database import Transaction, open_engine, transactions
-from services.registry.installations import endpoints as installations
 from services.registry.following import follow
+from services.registry.installations import endpoints as installations
 from services.registry.installations.operations import Operations
 from services.registry.installations.queries import InstallationQueries
 from services.registry.installations.service import InstallationService
