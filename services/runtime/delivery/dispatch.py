@@ -1,6 +1,8 @@
 """From an event to the hooks of the plugins that listen to it."""
 
+from collections import defaultdict
 from collections.abc import Iterator
+from enum import Enum
 from typing import TypeAlias
 
 import asyncpg
@@ -11,12 +13,11 @@ from services.common.topics import entity_of
 from services.runtime.delivery.admission import Admission, admission
 from services.runtime.delivery.arrivals import Arrival
 from services.runtime.delivery.hooks import Hooks
-from services.runtime.delivery.ledger import Ledger, OrderedKey
+from services.runtime.delivery.ledger import Ledger
 from services.runtime.delivery.unit_of_work import InboxKey, already_done
+from services.runtime.delivery.waiting_keys import WaitingKeys
 from services.runtime.invocation import source_of
 from services.runtime.outbound.webhooks.feed import Owed, WebhookFeed
-
-Owing: TypeAlias = tuple[Arrival, Installation]
 
 
 class Dispatcher:
@@ -41,21 +42,30 @@ class Dispatcher:
 
         That is asked here for what may have been seen before; of the rest, whoever has an effect asks (see UnitOfWork).
         """
+        waiting = self.hooks.failures.waiting_keys
+        asked = waiting.now()
         await self._webhooks.consume(self._database, self._owed(arrivals))
-        listeners = _Listeners(self._directory)
-        owed = [(arrival, found) for arrival in arrivals for found in listeners.of(arrival.event)]
-        done = await self._done([_key(*pair) for pair in owed if pair[0].seen_before])
+        listeners = _Listeners(self._directory, waiting)
+        owed = [(arrival, *found) for arrival in arrivals for found in listeners.of(arrival.event)]
+        done = await self._done([_key(arrival, found) for arrival, found, _ in owed if arrival.seen_before])
         if done:
-            owed = [pair for pair in owed if _key(*pair) not in done]
-        waits = await self._waits(owed)
-        for arrival, installation in owed:
+            owed = [each for each in owed if _key(each[0], each[1]) not in done]
+        blocked = await self._ledger.blocked(
+            {(found.id, arrival.key) for arrival, found, course in owed if course is _Course.ASK}
+        )
+        kept: dict[str, list[tuple[Arrival, Installation]]] = defaultdict(list)
+        for arrival, found, course in owed:
             arrival.owe(1)
-            if waits and (installation.id, arrival.key) in waits and self._must_wait(installation, arrival):
-                waits[installation.id, arrival.key].append((arrival, installation))
+            if course is _Course.GO and found.id not in waiting.installations:
+                self.hooks.submit(arrival, found)
+                continue
+            key = (found.id, arrival.key)
+            if course is _Course.KEEP or key in blocked or waiting.unknown_at(key, asked):
+                kept[found.id].append((arrival, found))
             else:
-                self.hooks.submit(arrival, installation)
-        for parked in waits.values():
-            await self.hooks.park(parked)
+                self.hooks.submit(arrival, found)
+        for each in kept.values():
+            await self.hooks.park(each)
         for arrival in arrivals:
             arrival.ended()
         self.hooks.start()
@@ -65,26 +75,6 @@ class Dispatcher:
         if not keys:
             return set()
         return await already_done(self._database, keys) | await self._ledger.known(keys)
-
-    async def _waits(self, owed: list[Owing]) -> dict[OrderedKey, list[Owing]]:
-        """The keys for which an earlier event waits in the ledger that later ones must not overtake."""
-        keys = {(found.id, arrival.key) for arrival, found in owed if self._must_wait(found, arrival)}
-        if not keys:
-            return {}
-        known = self.hooks.failures.waiting_keys
-        asked = known.now()
-        blocked = await self._ledger.blocked(key for key in keys if key[0] not in known.slow)
-        return {
-            key: [] for key in sorted(keys) if known.unknown_at(key, asked) or key in blocked or key[0] in known.slow
-        }
-
-    def _must_wait(self, installation: Installation, arrival: Arrival) -> bool:
-        """Whether it must not overtake what waits, or is not to run now at all."""
-        if installation.id in self.hooks.failures.waiting_keys.installations:
-            return True
-        if admission(installation) is not Admission.RUN:
-            return True
-        return any(hook.ordered and hook.event == arrival.event.type for hook in installation.manifest.hooks)
 
     def _owed(self, arrivals: list[Arrival]) -> Iterator[Owed]:
         """What webhooks are to get: what the installation's hook would, and also what the plugin itself changed."""
@@ -96,25 +86,45 @@ class Dispatcher:
                         yield installation, arrival.seen_by(installation)
 
 
+class _Course(Enum):
+    """Of the events of one type for one installation: they go on, unless one waits (ASK), or are kept in the ledger."""
+
+    GO = "go"
+    ASK = "ask"
+    KEEP = "keep"
+
+
 class _Listeners:
-    """Who is called, looked up once for all events of a batch that are alike."""
+    """Who is called and how, looked up once for all events of a batch that are alike."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, waiting: WaitingKeys) -> None:
         self._directory = directory
-        self._known: dict[tuple[str, str, str], tuple[list[Installation], frozenset[str]]] = {}
+        self._waiting = waiting
+        self._known: dict[tuple[str, str, str], tuple[list[Listener], frozenset[str]]] = {}
 
-    def of(self, event: DomainEvent) -> list[Installation]:
+    def of(self, event: DomainEvent) -> "list[Listener]":
         """A plugin that changes an entity is not called for its own change, or it would never end."""
         kind = (event.type, event.organization, event.store)
         found = self._known.get(kind)
         if found is None:
-            listeners = self._directory.listeners(*kind)
+            listeners = [(each, self._course(each, event.type)) for each in self._directory.listeners(*kind)]
             changers = listeners if entity_of(event.type) is not None else []
-            found = self._known[kind] = (listeners, frozenset(map(source_of, changers)))
+            found = self._known[kind] = (listeners, frozenset(source_of(each) for each, _ in changers))
         listeners, sources = found
         if event.source not in sources:
             return listeners
-        return [installation for installation in listeners if source_of(installation) != event.source]
+        return [each for each in listeners if source_of(each[0]) != event.source]
+
+    def _course(self, installation: Installation, event: str) -> _Course:
+        if installation.id in self._waiting.slow or admission(installation) is not Admission.RUN:
+            return _Course.KEEP
+        if installation.id in self._waiting.installations:
+            return _Course.ASK
+        ordered = any(hook.ordered and hook.event == event for hook in installation.manifest.hooks)
+        return _Course.ASK if ordered else _Course.GO
+
+
+Listener: TypeAlias = tuple[Installation, _Course]
 
 
 def _key(arrival: Arrival, installation: Installation) -> InboxKey:
