@@ -20,6 +20,7 @@ from services.common.directory import Directory, Installation
 from services.runtime.collector import collect_rarely
 from services.runtime.delivery.consumer import EventConsumer
 from services.runtime.delivery.dispatch import Dispatcher
+from services.runtime.delivery.failures import Failures, RetryPolicy
 from services.runtime.delivery.hooks import Hooks
 from services.runtime.delivery.lanes import HookRun
 from services.runtime.delivery.ledger import Ledger
@@ -30,7 +31,7 @@ from services.runtime.sandbox import Zygote
 class Unreported:
     """Stands for the reporter. A no-op hook fails nothing and calls nothing."""
 
-    def hook_ran(self, installation: Installation) -> None:
+    def hook_ran(self, installation: Installation, hook: str, store: str, seconds: float) -> None:
         return None
 
 
@@ -38,6 +39,9 @@ class EmptyLedger:
     """Stands for the attempt ledger."""
 
     async def known(self, _: Any) -> set[Any]:
+        return set()
+
+    async def blocked(self, _: Any) -> set[Any]:
         return set()
 
 
@@ -73,7 +77,8 @@ async def run(bootstrap: str, count: int, dsn: str | None) -> None:
         resources: Any = None  # for API calls, of which a no-op hook makes none
         ledger = ledger or Ledger(database, "bench")
         invoker = Invoker(database, pool, resources, nothing)
-        hooks = TimedHooks(stopwatch, directory, pool, invoker, nothing, nothing, deadline=5.0)
+        failures = Failures(ledger, nothing, RetryPolicy())
+        hooks = TimedHooks(stopwatch, directory, pool, invoker, nothing, failures, deadline=5.0)
         dispatcher = Dispatcher(directory, database, ledger, hooks)
         consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap,
