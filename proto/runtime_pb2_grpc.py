@@ -228,3 +228,256 @@ class PluginRuntime:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class DeadLettersStub:
+    """Events that plugins failed for good. Any worker answers for all of them. Every request carries the scope of the verified
+    token; what is outside of it does not exist.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.ListDeadLetters = channel.unary_unary(
+                '/outlet.runtime.v1.DeadLetters/ListDeadLetters',
+                request_serializer=proto_dot_runtime__pb2.ListDeadLettersRequest.SerializeToString,
+                response_deserializer=proto_dot_runtime__pb2.ListDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.GetDeadLetter = channel.unary_unary(
+                '/outlet.runtime.v1.DeadLetters/GetDeadLetter',
+                request_serializer=proto_dot_runtime__pb2.GetDeadLetterRequest.SerializeToString,
+                response_deserializer=proto_dot_runtime__pb2.GetDeadLetterResponse.FromString,
+                _registered_method=True)
+        self.ReplayDeadLetters = channel.unary_unary(
+                '/outlet.runtime.v1.DeadLetters/ReplayDeadLetters',
+                request_serializer=proto_dot_runtime__pb2.ReplayDeadLettersRequest.SerializeToString,
+                response_deserializer=proto_dot_runtime__pb2.ReplayDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.DiscardDeadLetters = channel.unary_unary(
+                '/outlet.runtime.v1.DeadLetters/DiscardDeadLetters',
+                request_serializer=proto_dot_runtime__pb2.DiscardDeadLettersRequest.SerializeToString,
+                response_deserializer=proto_dot_runtime__pb2.DiscardDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.GetReplay = channel.unary_unary(
+                '/outlet.runtime.v1.DeadLetters/GetReplay',
+                request_serializer=proto_dot_runtime__pb2.GetReplayRequest.SerializeToString,
+                response_deserializer=proto_dot_runtime__pb2.GetReplayResponse.FromString,
+                _registered_method=True)
+
+
+class DeadLettersServicer:
+    """Events that plugins failed for good. Any worker answers for all of them. Every request carries the scope of the verified
+    token; what is outside of it does not exist.
+    """
+
+    def ListDeadLetters(self, request, context):
+        """The newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDeadLetter(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayDeadLetters(self, request, context):
+        """Has the hooks of the matching letters tried again. Repeated with the same replay_id, it goes on where it was.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiscardDeadLetters(self, request, context):
+        """Gives the matching letters up.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReplay(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_DeadLettersServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadLetters,
+                    request_deserializer=proto_dot_runtime__pb2.ListDeadLettersRequest.FromString,
+                    response_serializer=proto_dot_runtime__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'GetDeadLetter': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDeadLetter,
+                    request_deserializer=proto_dot_runtime__pb2.GetDeadLetterRequest.FromString,
+                    response_serializer=proto_dot_runtime__pb2.GetDeadLetterResponse.SerializeToString,
+            ),
+            'ReplayDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayDeadLetters,
+                    request_deserializer=proto_dot_runtime__pb2.ReplayDeadLettersRequest.FromString,
+                    response_serializer=proto_dot_runtime__pb2.ReplayDeadLettersResponse.SerializeToString,
+            ),
+            'DiscardDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiscardDeadLetters,
+                    request_deserializer=proto_dot_runtime__pb2.DiscardDeadLettersRequest.FromString,
+                    response_serializer=proto_dot_runtime__pb2.DiscardDeadLettersResponse.SerializeToString,
+            ),
+            'GetReplay': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReplay,
+                    request_deserializer=proto_dot_runtime__pb2.GetReplayRequest.FromString,
+                    response_serializer=proto_dot_runtime__pb2.GetReplayResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'outlet.runtime.v1.DeadLetters', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('outlet.runtime.v1.DeadLetters', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class DeadLetters:
+    """Events that plugins failed for good. Any worker answers for all of them. Every request carries the scope of the verified
+    token; what is outside of it does not exist.
+    """
+
+    @staticmethod
+    def ListDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/outlet.runtime.v1.DeadLetters/ListDeadLetters',
+            proto_dot_runtime__pb2.ListDeadLettersRequest.SerializeToString,
+            proto_dot_runtime__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDeadLetter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/outlet.runtime.v1.DeadLetters/GetDeadLetter',
+            proto_dot_runtime__pb2.GetDeadLetterRequest.SerializeToString,
+            proto_dot_runtime__pb2.GetDeadLetterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/outlet.runtime.v1.DeadLetters/ReplayDeadLetters',
+            proto_dot_runtime__pb2.ReplayDeadLettersRequest.SerializeToString,
+            proto_dot_runtime__pb2.ReplayDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiscardDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/outlet.runtime.v1.DeadLetters/DiscardDeadLetters',
+            proto_dot_runtime__pb2.DiscardDeadLettersRequest.SerializeToString,
+            proto_dot_runtime__pb2.DiscardDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReplay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/outlet.runtime.v1.DeadLetters/GetReplay',
+            proto_dot_runtime__pb2.GetReplayRequest.SerializeToString,
+            proto_dot_runtime__pb2.GetReplayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -90,3 +90,82 @@ class PluginRuntimeServicer(metaclass=_abc_1.ABCMeta):
         """All of what one installation left, as JSON Lines. NOT_FOUND; UNAVAILABLE: this worker sends as many as it may."""
 
 def add_PluginRuntimeServicer_to_server(servicer: PluginRuntimeServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class DeadLettersStub:
+    """Events that plugins failed for good. Any worker answers for all of them. Every request carries the scope of the verified
+    token; what is outside of it does not exist.
+    """
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> DeadLettersAsyncStub: ...
+    ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_runtime_pb2.ListDeadLettersRequest, _runtime_pb2.ListDeadLettersResponse]
+    """The newest first."""
+    GetDeadLetter: _grpc.UnaryUnaryMultiCallable[_runtime_pb2.GetDeadLetterRequest, _runtime_pb2.GetDeadLetterResponse]
+    ReplayDeadLetters: _grpc.UnaryUnaryMultiCallable[_runtime_pb2.ReplayDeadLettersRequest, _runtime_pb2.ReplayDeadLettersResponse]
+    """Has the hooks of the matching letters tried again. Repeated with the same replay_id, it goes on where it was."""
+    DiscardDeadLetters: _grpc.UnaryUnaryMultiCallable[_runtime_pb2.DiscardDeadLettersRequest, _runtime_pb2.DiscardDeadLettersResponse]
+    """Gives the matching letters up."""
+    GetReplay: _grpc.UnaryUnaryMultiCallable[_runtime_pb2.GetReplayRequest, _runtime_pb2.GetReplayResponse]
+
+@_typing.type_check_only
+class DeadLettersAsyncStub(DeadLettersStub):
+    """Events that plugins failed for good. Any worker answers for all of them. Every request carries the scope of the verified
+    token; what is outside of it does not exist.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    ListDeadLetters: _aio.UnaryUnaryMultiCallable[_runtime_pb2.ListDeadLettersRequest, _runtime_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
+    """The newest first."""
+    GetDeadLetter: _aio.UnaryUnaryMultiCallable[_runtime_pb2.GetDeadLetterRequest, _runtime_pb2.GetDeadLetterResponse]  # type: ignore[assignment]
+    ReplayDeadLetters: _aio.UnaryUnaryMultiCallable[_runtime_pb2.ReplayDeadLettersRequest, _runtime_pb2.ReplayDeadLettersResponse]  # type: ignore[assignment]
+    """Has the hooks of the matching letters tried again. Repeated with the same replay_id, it goes on where it was."""
+    DiscardDeadLetters: _aio.UnaryUnaryMultiCallable[_runtime_pb2.DiscardDeadLettersRequest, _runtime_pb2.DiscardDeadLettersResponse]  # type: ignore[assignment]
+    """Gives the matching letters up."""
+    GetReplay: _aio.UnaryUnaryMultiCallable[_runtime_pb2.GetReplayRequest, _runtime_pb2.GetReplayResponse]  # type: ignore[assignment]
+
+class DeadLettersServicer(metaclass=_abc_1.ABCMeta):
+    """Events that plugins failed for good. Any worker answers for all of them. Every request carries the scope of the verified
+    token; what is outside of it does not exist.
+    """
+
+    @_abc_1.abstractmethod
+    def ListDeadLetters(
+        self,
+        request: _runtime_pb2.ListDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runtime_pb2.ListDeadLettersResponse, _abc.Awaitable[_runtime_pb2.ListDeadLettersResponse]]:
+        """The newest first."""
+
+    @_abc_1.abstractmethod
+    def GetDeadLetter(
+        self,
+        request: _runtime_pb2.GetDeadLetterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runtime_pb2.GetDeadLetterResponse, _abc.Awaitable[_runtime_pb2.GetDeadLetterResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ReplayDeadLetters(
+        self,
+        request: _runtime_pb2.ReplayDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runtime_pb2.ReplayDeadLettersResponse, _abc.Awaitable[_runtime_pb2.ReplayDeadLettersResponse]]:
+        """Has the hooks of the matching letters tried again. Repeated with the same replay_id, it goes on where it was."""
+
+    @_abc_1.abstractmethod
+    def DiscardDeadLetters(
+        self,
+        request: _runtime_pb2.DiscardDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runtime_pb2.DiscardDeadLettersResponse, _abc.Awaitable[_runtime_pb2.DiscardDeadLettersResponse]]:
+        """Gives the matching letters up."""
+
+    @_abc_1.abstractmethod
+    def GetReplay(
+        self,
+        request: _runtime_pb2.GetReplayRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runtime_pb2.GetReplayResponse, _abc.Awaitable[_runtime_pb2.GetReplayResponse]]: ...
+
+def add_DeadLettersServicer_to_server(servicer: DeadLettersServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

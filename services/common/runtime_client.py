@@ -5,24 +5,17 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
-import grpc
 import grpc.aio
-import structlog
 
 from proto import runtime_pb2 as pb
 from proto.runtime_pb2_grpc import PluginRuntimeStub
 from services.common.directory import Installation, encode_installation
-from services.common.errors import BadGateway, Conflict, GatewayTimeout, NotFound, Unavailable
-from services.common.telemetry import current_request_id
+from services.common.errors import NotFound
+from services.common.worker_channels import Metadata, WorkerChannels
 from services.common.workers import WorkerSource, preferred
 
 if TYPE_CHECKING:
     from proto.runtime_pb2_grpc import PluginRuntimeAsyncStub
-
-log = structlog.get_logger(__name__)
-
-MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-REQUEST_ID_METADATA = "x-request-id"
 
 Answer = TypeVar("Answer")
 Parts: TypeAlias = "grpc.aio.UnaryStreamCall[Any, pb.ExportPart]"
@@ -105,13 +98,10 @@ class RuntimeClient:
     """Runs plugins on live workers: the preferred one first, the next when one cannot be reached."""
 
     def __init__(self, workers: WorkerSource) -> None:
-        self._workers = workers
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._channels = WorkerChannels(workers)
 
     async def close(self) -> None:
-        for channel in self._channels.values():
-            await channel.close()
-        self._channels.clear()
+        await self._channels.close()
 
     async def call_route(self, call: RouteCall, *, deadline: float) -> RouteReply:
         """Call a custom route within ``deadline`` seconds.
@@ -214,41 +204,12 @@ class RuntimeClient:
         self,
         organization: str,
         plugin_id: str,
-        call: "Callable[[PluginRuntimeAsyncStub, tuple[tuple[str, str], ...]], Awaitable[Answer]]",
+        call: "Callable[[PluginRuntimeAsyncStub, Metadata], Awaitable[Answer]]",
     ) -> Answer:
-        metadata = ((REQUEST_ID_METADATA, current_request_id()),)
-        workers = await self._workers.live()
-        for worker in preferred(workers, organization, plugin_id):
-            try:
-                return await call(PluginRuntimeStub(self._channel(worker.address)), metadata)
-            except grpc.aio.AioRpcError as error:
-                if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                    raise GatewayTimeout("The worker did not answer in time.", code="deadline_exceeded") from error
-                if error.code() is grpc.StatusCode.NOT_FOUND:
-                    raise NotFound("The plugin is not installed here.", code="not_installed") from error
-                if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
-                    raise Conflict(f"The plugin cannot be called: {error.details()}.", code="not_active") from error
-                if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                    raise BadGateway(
-                        f"The worker failed: {error.code().name}.",
-                        code="worker_failed",
-                        remedy="Try again; report it with the request id when it stays.",
-                    ) from error
-                log.warning("worker cannot be reached, trying the next", worker=worker.id, reason=error.details())
-        raise Unavailable("No worker is alive to run plugins.", code="no_worker")
-
-    def _channel(self, address: str) -> grpc.aio.Channel:
-        if address not in self._channels:
-            self._channels[address] = grpc.aio.insecure_channel(
-                address,
-                options=[
-                    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-                    ("grpc.enable_http_proxy", 0),
-                    ("grpc.max_reconnect_backoff_ms", 1000),
-                ],
-            )
-        return self._channels[address]
+        return await self._channels.first_reached(
+            lambda workers: preferred(workers, organization, plugin_id),
+            lambda channel, metadata: call(PluginRuntimeStub(channel), metadata),
+        )
 
 
 async def _begun(call: "Parts") -> "tuple[pb.ExportPart, Parts]":

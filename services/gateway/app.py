@@ -8,14 +8,16 @@ from redis.asyncio import Redis
 
 from services.common.auth import TokenVerifier
 from services.common.background import running
+from services.common.dead_letter_client import DeadLetterClient
 from services.common.directory import Directory, DirectoryFollower
 from services.common.http import MEBIBYTE, create_app
 from services.common.kafka import open_producer
 from services.common.metrics import watch_directory
 from services.common.runtime_client import RuntimeClient
 from services.common.settings import IdentitySettings
+from services.common.worker_channels import WorkerChannels
 from services.common.workers import FollowedWorkers
-from services.gateway import ingest, plugin_routes, proxy
+from services.gateway import dead_letters, ingest, plugin_routes, proxy
 from services.gateway.ingest import Publisher
 from services.gateway.plugin_routes import PluginRoutes
 from services.gateway.proxy import Upstream, open_client
@@ -42,6 +44,8 @@ def build_app(settings: GatewaySettings, identity: IdentitySettings) -> FastAPI:
             workers = FollowedWorkers(redis)
             runtime = RuntimeClient(workers)
             stack.push_async_callback(runtime.close)
+            channels = WorkerChannels(workers)
+            stack.push_async_callback(channels.close)
             directory = Directory()
             follower = DirectoryFollower(settings.kafka_bootstrap, directory)
             watch_directory(app.state.metrics, directory)
@@ -57,6 +61,7 @@ def build_app(settings: GatewaySettings, identity: IdentitySettings) -> FastAPI:
                 setattr(app.state, name, Upstream(name, client))
             app.state.verifier = verifier
             app.state.publisher = Publisher(producer)
+            app.state.dead_letters = DeadLetterClient(channels)
             app.state.plugin_routes = PluginRoutes(directory, runtime, settings.route_deadline)
             app.state.readiness = {
                 "directory": follower.caught_up.is_set,
@@ -70,6 +75,7 @@ def build_app(settings: GatewaySettings, identity: IdentitySettings) -> FastAPI:
     app.mount(PATH, realtime.app)
     # First match wins: what is narrower comes first, the registry takes the rest.
     app.include_router(ingest.router)
+    app.include_router(dead_letters.router)
     app.include_router(proxy.ui_components)
     app.include_router(plugin_routes.router)
     app.include_router(proxy.registry)

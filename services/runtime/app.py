@@ -22,12 +22,15 @@ from services.common.workers import Worker, WorkerLease
 from services.runtime.background.jobs import BackgroundRunner
 from services.runtime.background.scheduler import Scheduler
 from services.runtime.collector import collect_rarely
+from services.runtime.dead_letter_server import DeadLetterService
 from services.runtime.delivery.consumer import GROUP, EventConsumer
+from services.runtime.delivery.dead_letter_queries import DeadLetterQueries
 from services.runtime.delivery.dead_letters import DeadLetters
 from services.runtime.delivery.dispatch import Dispatcher
 from services.runtime.delivery.failures import Failures
 from services.runtime.delivery.hooks import Hooks
 from services.runtime.delivery.ledger import Ledger
+from services.runtime.delivery.ledger_retention import keep_sweeping as keep_sweeping_ledger
 from services.runtime.delivery.parking import Parking
 from services.runtime.delivery.retries import RetryRunner, new_holder
 from services.runtime.invoker import Invoker
@@ -156,6 +159,7 @@ async def run(settings: RuntimeSettings) -> None:
                 route_deadline=settings.route_deadline,
                 lifecycle_deadline=settings.lifecycle_deadline,
             ),
+            DeadLetterService(directory, DeadLetterQueries(database)),
             tier,
         )
         shown = RuntimeCollector(tier, sandbox, zygote, reporter, directory, lambda: events.unfinished)
@@ -184,6 +188,7 @@ async def run(settings: RuntimeSettings) -> None:
                 ]
                 tasks += [background.create_task(work) for work in (webhooks.run(database), sender.run())]
                 tasks.append(background.create_task(retention.keep_sweeping(directory)))
+                tasks.append(background.create_task(keep_sweeping_ledger(database, settings.ledger_retention)))
                 consuming = background.create_task(events.run())
                 retrying = background.create_task(retries.run())
                 tasks.append(background.create_task(Parking(hooks, events.full).run()))

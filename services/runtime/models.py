@@ -135,7 +135,8 @@ class LedgerEntry(RuntimeModel, table=True):
     take it: its time, or the end of the lease of ``leased_by``. ``ordered`` entries of one ``record_key`` wait for
     each other, in the order of their ids: those of ordered hooks, and those that have not been tried. ``alone``: its
     guest ended with it and others in it, so it has the next one for itself. ``event`` is msgpack of the whole event, as
-    the POS published it, ``position`` where on Kafka: ``topic/partition/offset``.
+    the POS published it, ``position`` where on Kafka: ``topic/partition/offset``. ``replay_id`` names the last replay
+    that took it up again as a dead letter.
     """
 
     __tablename__ = "attempt_ledger"
@@ -151,6 +152,7 @@ class LedgerEntry(RuntimeModel, table=True):
         ),
         Index("attempt_ledger_state", "organization_id", "state", "id"),
         Index("attempt_ledger_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+        Index("attempt_ledger_replay", "organization_id", "replay_id", postgresql_where=text("replay_id IS NOT NULL")),
     )
 
     id: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
@@ -178,6 +180,7 @@ class LedgerEntry(RuntimeModel, table=True):
     failed_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
     finished_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    replay_id: str | None = None
 
 
 class PluginValue(RuntimeModel, table=True):

@@ -17,7 +17,8 @@ from outlet._frames import Tier
 from proto import runtime_pb2 as pb
 from proto import runtime_pb2_grpc as pb_grpc
 from services.common.directory import Directory, Installation, decode_installation
-from services.common.runtime_client import MAX_MESSAGE_BYTES, LifecycleHook, PluginFailed
+from services.common.runtime_client import LifecycleHook, PluginFailed
+from services.common.worker_channels import MAX_MESSAGE_BYTES
 from services.runtime.invocation import Invocation
 from services.runtime.invoker import Invoker
 from services.runtime.reporting import Reporter
@@ -29,6 +30,7 @@ from services.runtime.sandbox import MEANING, RouteRequest, read_route_result, r
 log = structlog.get_logger(__name__)
 
 SERVICE = pb.DESCRIPTOR.services_by_name["PluginRuntime"].full_name
+DEAD_LETTERS = pb.DESCRIPTOR.services_by_name["DeadLetters"].full_name
 TIER_SERVICE = "outlet.sandbox.tier."
 CATCH_UP_SECONDS = 2.0
 STOP_GRACE_SECONDS = 3.0
@@ -196,7 +198,9 @@ class GrpcServer:
     SERVING for the worker's own ``tier`` and for those below, whatever else the worker is ready for.
     """
 
-    def __init__(self, address: str, runtime: PluginRuntime, tier: Tier) -> None:
+    def __init__(
+        self, address: str, runtime: PluginRuntime, dead_letters: pb_grpc.DeadLettersServicer, tier: Tier
+    ) -> None:
         self._tier: Tier = tier
         self.is_ready = False
         """Whether the worker takes calls, as health says."""
@@ -209,8 +213,10 @@ class GrpcServer:
             ]
         )
         pb_grpc.add_PluginRuntimeServicer_to_server(runtime, self._server)
+        pb_grpc.add_DeadLettersServicer_to_server(dead_letters, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        services = (SERVICE, DEAD_LETTERS, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(services, self._server)
         self._server.add_insecure_port(address)
 
     @asynccontextmanager

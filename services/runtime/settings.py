@@ -2,6 +2,7 @@
 
 import os
 import socket
+from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Self
@@ -11,6 +12,7 @@ from pydantic import Field, FilePath, field_validator, model_validator
 from outlet._frames import Tier
 from services.common.settings import SecretKeySettings, ServiceSettings
 from services.runtime.delivery.failures import RetryPolicy
+from services.runtime.delivery.ledger_retention import LedgerRetention
 from services.runtime.outbound.guard import openable
 
 
@@ -37,6 +39,10 @@ class RuntimeSettings(ServiceSettings, SecretKeySettings):
     hook_first_pause: float = Field(default=10.0, gt=0)
     """Seconds up to which the pause after a hook's first failure may last; it doubles with each further one."""
     hook_longest_pause: float = Field(default=3_600.0, gt=0)
+    dead_letter_days: float = Field(default=30.0, gt=0)
+    """How long dead letters are kept, discarded or not."""
+    succeeded_retry_days: float = Field(default=7.0, gt=0)
+    """How long is kept that a hook succeeded only when it was tried again."""
     guest_concurrency: int = 8
     """Calls in flight in one sandbox."""
     sandbox_minimum: Tier | None = None
@@ -94,6 +100,10 @@ class RuntimeSettings(ServiceSettings, SecretKeySettings):
     @property
     def allowed_networks(self) -> list[IPv4Network | IPv6Network]:
         return _networks(self.outbound_allowed)
+
+    @property
+    def ledger_retention(self) -> LedgerRetention:
+        return LedgerRetention(timedelta(days=self.succeeded_retry_days), timedelta(days=self.dead_letter_days))
 
     @property
     def required_tier(self) -> Tier:

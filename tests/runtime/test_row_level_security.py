@@ -139,7 +139,7 @@ async def test_a_role_above_the_policies_is_refused(runtime_pool: Pool) -> None:
 async def test_every_table_with_rows_of_somebody_is_protected(runtime_pool: Pool) -> None:
     """Whoever adds a table with an organization or an installation adds its policies, or its name here."""
     # Read and written by the host under keys of its own making, for all installations at once.
-    hosts_own = {"inbox", "background_work", "schedule_clock"}
+    hosts_own = {"inbox", "attempt_ledger", "background_work", "schedule_clock"}
     rows = await runtime_pool.fetch(
         "SELECT c.relname::text AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
         "WHERE c.relkind IN ('r', 'p') AND n.nspname IN ('public', 'plugin_data') "

@@ -20,6 +20,8 @@ from proto import runtime_pb2 as pb
 from proto.runtime_pb2_grpc import PluginRuntimeStub
 from services.common.directory import Directory, Installation, encode_installation
 from services.common.runtime_client import PluginFailed
+from services.runtime.dead_letter_server import DeadLetterService
+from services.runtime.delivery.dead_letter_queries import DeadLetterQueries
 from services.runtime.invoker import Invoker
 from services.runtime.retention.retention import Retention
 from services.runtime.sandbox import GuestCall
@@ -99,7 +101,7 @@ async def worker(runtime_pool: Pool) -> AsyncIterator[Worker]:
         directory, invoker, reporter, Retention(runtime_pool, days=30), route_deadline=5, lifecycle_deadline=5
     )
     address = f"127.0.0.1:{free_port()}"
-    server = GrpcServer(address, runtime, "B")
+    server = GrpcServer(address, runtime, DeadLetterService(directory, DeadLetterQueries(runtime_pool)), "B")
     async with server.serving(), grpc.aio.insecure_channel(address) as channel:
         yield Worker(directory, sandbox, failures, server, channel)
 

@@ -8,10 +8,10 @@ from outlet.manifest import Category
 from outlet.package import MEDIA_TYPE
 from services.common.auth import SEES, Caller, Role, require
 from services.common.errors import OutletError
+from services.common.wire import BEARER, MAX_PAGE, Line, Page, problems
 from services.registry.catalogue.repository import CatalogueFilter
 from services.registry.catalogue.schemas import CatalogueEntry, PublishedVersion
 from services.registry.catalogue.service import CatalogueService
-from services.registry.wire import BEARER, MAX_PAGE, Line, Page, problems
 
 DIGEST = r"^sha256:[0-9a-f]{64}$"
 

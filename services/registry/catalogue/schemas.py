@@ -7,8 +7,8 @@ import msgspec
 from pydantic import Field
 
 from outlet.manifest import Manifest
+from services.common.wire import Document
 from services.registry.models import PluginVersion
-from services.registry.wire import Document
 
 
 class PermissionDocument(Document):

@@ -10,6 +10,7 @@ from outlet.manifest import Manifest, encode
 from outlet.package import Package, PackageError, open_package
 from services.common.auth import Caller
 from services.common.errors import Conflict, Forbidden, NotFound, Unprocessable
+from services.common.wire import Page, decode_cursor, encode_cursor
 from services.registry.catalogue.repository import CatalogueFilter, CatalogueRepository
 from services.registry.catalogue.schemas import CatalogueEntry, PublishedVersion
 from services.registry.catalogue.versions import check_range, later, precedence
@@ -17,7 +18,6 @@ from services.registry.configuration import InvalidSettingsSchema, check_setting
 from services.registry.database import Transaction
 from services.registry.documents import UnfitDocument, check_document
 from services.registry.models import PluginVersion
-from services.registry.wire import Page, decode_cursor, encode_cursor
 
 log = structlog.get_logger(__name__)
 

@@ -9,6 +9,7 @@ from outlet.manifest import Category
 from services.common.auth import MANAGES, SEES, Caller, require
 from services.common.errors import NotFound
 from services.common.runtime_client import StoredData
+from services.common.wire import BEARER, MAX_PAGE, Line, Page, problems
 from services.registry.installations.backlog import BacklogChoice, BeginAt
 from services.registry.installations.lifecycle import Status
 from services.registry.installations.queries import InstallationQueries
@@ -21,7 +22,6 @@ from services.registry.installations.schemas import (
     InstallRequest,
 )
 from services.registry.installations.service import InstallationService
-from services.registry.wire import BEARER, MAX_PAGE, Line, Page, problems
 
 router = APIRouter(prefix="/api/plugins", tags=["installations"], dependencies=[BEARER])
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from services.common.auth import MANAGES, Caller
 from services.common.errors import Unavailable
+from services.common.wire import Page, decode_cursor, encode_cursor, invalid_cursor
 from services.common.workers import WorkerSource
 from services.registry.database import Transaction
 from services.registry.installations.publication import breaker_of
@@ -23,7 +24,6 @@ from services.registry.installations.scope import check_sees
 from services.registry.models import Installation, InstallationError
 from services.registry.reports.documents import usage_members
 from services.registry.reports.repository import ReportRepository
-from services.registry.wire import Page, decode_cursor, encode_cursor, invalid_cursor
 
 
 class InstallationQueries:

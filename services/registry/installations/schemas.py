@@ -8,11 +8,11 @@ from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from services.common.directory import Backlog, BreakerState
+from services.common.wire import Document, Line
 from services.registry.catalogue.schemas import ManifestDocument, manifest_members, read_manifest
 from services.registry.installations.lifecycle import Status
 from services.registry.models import Installation, InstallationError, PluginVersion
 from services.registry.secret_settings import masked
-from services.registry.wire import Document, Line
 
 
 class Request(Document):

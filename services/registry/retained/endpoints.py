@@ -7,9 +7,9 @@ from fastapi.responses import StreamingResponse
 
 from services.common.auth import MANAGES, Caller, require
 from services.common.runtime_client import RetainedData, RuntimeClient
+from services.common.wire import BEARER, problems
 from services.registry.installations.endpoints import InstallationId
 from services.registry.retained.schemas import RetainedDocument, RetainedList
-from services.registry.wire import BEARER, problems
 
 MEDIA_TYPE = "application/jsonl"
 LIST_SECONDS = 10.0

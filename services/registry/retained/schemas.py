@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from services.registry.wire import Document
+from services.common.wire import Document
 
 
 class RetainedDocument(Document):
