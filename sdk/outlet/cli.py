@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from outlet.commands import console
+from outlet.commands import console, dead_letters
 from outlet.commands.token import parse_lifetime
 from outlet.local.errors import PlatformError
 from outlet.local.roles import Role
@@ -17,6 +17,12 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
+)
+
+app.add_typer(
+    dead_letters.app,
+    name="dead-letters",
+    help="Look at the events that plugins failed for good, replay and discard them.",
 )
 
 Directory = Annotated[Path, typer.Option(help="Where the platform keeps its data, logs and keys.")]

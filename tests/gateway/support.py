@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import grpc.aio
@@ -12,7 +12,12 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from proto import runtime_pb2 as pb
-from proto.runtime_pb2_grpc import PluginRuntimeServicer, add_PluginRuntimeServicer_to_server
+from proto.runtime_pb2_grpc import (
+    DeadLettersServicer,
+    PluginRuntimeServicer,
+    add_DeadLettersServicer_to_server,
+    add_PluginRuntimeServicer_to_server,
+)
 
 
 class _Server(uvicorn.Server):
@@ -67,13 +72,50 @@ async def status_of(gateway_url: str, path: str, token: str) -> int:
     return int(status_line.split()[1])
 
 
+Answer = TypeVar("Answer")
 RouteHandler = Callable[[pb.CallRouteRequest, Any], Awaitable[pb.CallRouteResponse]]
 
 
-class FakeWorker(PluginRuntimeServicer):
-    """A real gRPC server that answers CallRoute with ``answer``, which tests replace, and remembers the requests."""
+class FakeLetters(DeadLettersServicer):
+    """Answers about dead letters with ``answers``, by the name of the method, and remembers the requests."""
 
     def __init__(self) -> None:
+        self.requests: list[Any] = []
+        self.answers: dict[str, Any] = {}
+
+    async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, _: Any) -> pb.ListDeadLettersResponse:  # noqa: N802
+        return self._answer("list", request, pb.ListDeadLettersResponse())
+
+    async def GetDeadLetter(self, request: pb.GetDeadLetterRequest, _: Any) -> pb.GetDeadLetterResponse:  # noqa: N802
+        return self._answer("get", request, pb.GetDeadLetterResponse())
+
+    async def ReplayDeadLetters(  # noqa: N802
+        self, request: pb.ReplayDeadLettersRequest, _: Any
+    ) -> pb.ReplayDeadLettersResponse:
+        return self._answer("replay", request, pb.ReplayDeadLettersResponse())
+
+    async def DiscardDeadLetters(  # noqa: N802
+        self, request: pb.DiscardDeadLettersRequest, _: Any
+    ) -> pb.DiscardDeadLettersResponse:
+        return self._answer("discard", request, pb.DiscardDeadLettersResponse())
+
+    async def GetReplay(self, request: pb.GetReplayRequest, _: Any) -> pb.GetReplayResponse:  # noqa: N802
+        return self._answer("progress", request, pb.GetReplayResponse())
+
+    def _answer(self, name: str, request: Any, usual: Answer) -> Answer:
+        self.requests.append(request)
+        answer: Answer = self.answers.get(name, usual)
+        return answer
+
+
+class FakeWorker(PluginRuntimeServicer):
+    """A real gRPC server that answers CallRoute with ``answer``, which tests replace, and remembers the requests.
+
+    ``letters`` answers about dead letters.
+    """
+
+    def __init__(self) -> None:
+        self.letters = FakeLetters()
         self.requests: list[pb.CallRouteRequest] = []
         self.answer: RouteHandler = reply()
         self.address = ""
@@ -81,6 +123,8 @@ class FakeWorker(PluginRuntimeServicer):
     def forget(self) -> None:
         """Begin again: no requests seen, the usual answer."""
         self.requests.clear()
+        self.letters.requests.clear()
+        self.letters.answers.clear()
         self.answer = reply()
 
     async def CallRoute(self, request: pb.CallRouteRequest, context: Any) -> pb.CallRouteResponse:  # noqa: N802
@@ -102,6 +146,7 @@ class FakeWorker(PluginRuntimeServicer):
     async def serving(self) -> AsyncIterator["FakeWorker"]:
         server = grpc.aio.server()
         add_PluginRuntimeServicer_to_server(self, server)  # type: ignore[no-untyped-call,unused-ignore]
+        add_DeadLettersServicer_to_server(self.letters, server)  # type: ignore[no-untyped-call,unused-ignore]
         self.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         await server.start()
         try:

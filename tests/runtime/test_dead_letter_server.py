@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 import grpc.aio
@@ -22,6 +23,16 @@ from tests.runtime.delivery.letters import NOON, Pool, keep, letter, states
 from tests.runtime.installations import installation
 
 ACME = Selection(organization="acme")
+CHANGES: list[dict[str, Any]] = [
+    {"store": "s2"},
+    {"version": "2.0.0"},
+    {"event": "sale.updated"},
+    {"code": "plugin_exited"},
+    {"message": "else"},
+    {"at": NOON.replace(minute=2)},
+    {"at": NOON.replace(hour=11)},
+    {},
+]
 SEES_CUSTOMERS = ("customer:personal-data", "employee:personal-data")
 
 
@@ -138,18 +149,6 @@ async def test_a_filter_travels_whole_and_a_dry_run_changes_nothing(asked: Asked
     )
     assert (await states(asked.pool))[wanted] == "waiting"
     assert await asked.client.discard(ACME, dry_run=False) == Taken(total=len(others), left=0)
-
-
-CHANGES = [
-    {"store": "s2"},
-    {"version": "2.0.0"},
-    {"event": "sale.updated"},
-    {"code": "plugin_exited"},
-    {"message": "else"},
-    {"at": NOON.replace(minute=2)},
-    {"at": NOON.replace(hour=11)},
-    {},
-]
 
 
 async def test_a_worker_without_its_database_passes_the_question_on(asked: Asked, runtime_dsn: str) -> None:
