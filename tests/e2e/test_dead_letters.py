@@ -23,6 +23,8 @@ ORGANIZATION = "letters"
 PLUGIN_ID = "ledger-export"
 STORE = "store-1"
 SALES = 40
+SETTINGS = {"OUTLET_BREAKER_MINIMUM_RUNS": "100000"}
+"""What fails here is to be a dead letter, and not to wait behind a circuit breaker."""
 
 _ABOUT = f"""
 [plugin]
@@ -98,7 +100,7 @@ async def bookkeeping(package: Package, tmp_path: Path) -> AsyncIterator[Bookkee
         return (await client.route("GET", PLUGIN_ID, "/booked", store=STORE)).status_code == 200
 
     async with (
-        Stack(tmp_path, environ=environment(), durable=False) as stack,
+        Stack(tmp_path, environ=environment(SETTINGS), durable=False) as stack,
         GatewayClient(stack.gateway_url, stack.issuer.token, ORGANIZATION) as client,
         Caller(stack, ORGANIZATION) as caller,
     ):
