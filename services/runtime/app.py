@@ -61,6 +61,8 @@ from services.runtime.settings import RuntimeSettings
 
 log = structlog.get_logger(__name__)
 
+HEARTBEATS_PER_SESSION = 5
+
 
 async def run(settings: RuntimeSettings) -> None:
     """Run one worker until SIGTERM or SIGINT, then end what runs, commit and leave.
@@ -209,8 +211,8 @@ async def _open_consumer(settings: RuntimeSettings, stack: AsyncExitStack) -> AI
         group_id=GROUP,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        session_timeout_ms=10_000,
-        heartbeat_interval_ms=2_000,
+        session_timeout_ms=round(settings.session_timeout * 1000),
+        heartbeat_interval_ms=round(settings.session_timeout * 1000 / HEARTBEATS_PER_SESSION),
         max_poll_interval_ms=600_000,
         metadata_max_age_ms=10_000,
         fetch_max_wait_ms=100,
