@@ -1,6 +1,7 @@
 """One run: sales flow, faults strike one after the other, everything settles, and the model judges."""
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -12,15 +13,17 @@ from outlet.local.waiting import NotInTime, until, until_consumed
 from outlet.samples import retailer, sales
 from outlet.samples.records import Position
 from services.common.database import DATABASE_ERRORS
+from services.common.topics import EVENTS
 from tests.chaos.faults.every import KINDS
 from tests.chaos.faults.fault import Fault
-from tests.chaos.findings import Findings, look, processed
+from tests.chaos.findings import Findings, look, watching
 from tests.chaos.flow import Flow
 from tests.chaos.grounds import PARTITIONS, Grounds
 from tests.chaos.ledger import Ledger
 from tests.chaos.model import Input, Verdict, judge
 from tests.chaos.plan import Injection, Plan
 from tests.chaos.scale import Scale
+from tests.e2e.topics import end_offsets
 
 WATCH_SECONDS = 0.1
 GOES_ON_WITHIN = 20.0
@@ -76,7 +79,7 @@ class Campaign:
         flowing = asyncio.create_task(self._flow.run())
         try:
             strikes = [await self._strike(number, injection) for number, injection in enumerate(self._plan.injections)]
-            await self._flow.open_all()
+            self._flow.open_all()
             await asyncio.wait_for(flowing, self._scale.sales / self._scale.rate * 2 + self._scale.recovery)
             self._say(f"all {self._flow.sent:,} sales are acknowledged")
             return await self._settle(strikes)
@@ -87,12 +90,12 @@ class Campaign:
 
     async def _strike(self, number: int, injection: Injection) -> Strike:
         fault, rng = self._faults[injection.fault], random.Random(injection.seed)  # noqa: S311 - repeatable
-        await self._flow.open_stage(self._plan.stage)
+        self._flow.open_stage((number + 1) * self._plan.stage, self._plan.stage)
         await self._flow.until_sent(number * self._plan.stage + injection.after)
         target = await fault.aim(rng)
-        strike = Strike(fault.name, time.monotonic())
         self._say(f"{fault.name}: {target}")
         await fault.inject()
+        strike = Strike(fault.name, time.monotonic())
         recovering = asyncio.create_task(self._recovered(strike))
         try:
             if fault.goes_on:
@@ -118,14 +121,14 @@ class Campaign:
             self._say(str(late))
 
     async def _watch(self) -> None:
-        """Look again and again which sales have been processed; a database that is away is looked at later."""
+        """Look again and again which sales have been processed, until cancelled."""
         while True:
-            waiting = list(self._ledger.waiting)
-            if waiting:
-                try:
-                    self._ledger.process(await processed(self._grounds, waiting))
-                except (*DATABASE_ERRORS, TimeoutError):
-                    pass  # struck by a fault; what is waited for is seen once it is back
+            # A database that is away is one of the faults; what is waited for is seen once it is back.
+            with contextlib.suppress(*DATABASE_ERRORS, TimeoutError):
+                async with watching(self._grounds) as processed:
+                    while True:
+                        self._ledger.process(await processed(list(self._ledger.waiting)))
+                        await asyncio.sleep(WATCH_SECONDS)
             await asyncio.sleep(WATCH_SECONDS)
 
     async def _settle(self, strikes: list[Strike]) -> Outcome:
@@ -153,9 +156,6 @@ class Campaign:
         await until_consumed(self._grounds.kafka.bootstrap, CONSUMER_GROUP, positions, within=within)
 
     async def _ends(self) -> list[Position]:
-        from services.common.topics import EVENTS
-        from tests.e2e.topics import end_offsets
-
         ends = await end_offsets(self._grounds.kafka.bootstrap, [EVENTS["sale"].name])
         return [Position(place.topic, place.partition, end - 1) for place, end in ends.items() if end > 0]
 

@@ -1,7 +1,8 @@
 """What the run came to, read from where the effects are: the plugins' tables, the topics, the receiver."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -61,15 +62,23 @@ class Findings:
         return sum(count - 1 for count in self.letters.values())
 
 
-async def processed(grounds: Grounds, events: list[str]) -> list[str]:
-    """Which of these events have had their effect, by the table of the calling plugin. Raises DATABASE_ERRORS."""
+@asynccontextmanager
+async def watching(grounds: Grounds) -> AsyncIterator[Callable[[list[str]], Awaitable[list[str]]]]:
+    """Gives a function that tells which of some events have had their effect, by the table of the calling plugin.
+
+    It raises DATABASE_ERRORS, and so does entering.
+    """
     connection = await _connect(grounds)
-    try:
+
+    async def processed(events: list[str]) -> list[str]:
         async with connection.transaction():
             await act_as_platform(connection)
             return [row["event"] for row in await connection.fetch(_PROCESSED, events)]
+
+    try:
+        yield processed
     finally:
-        await connection.close()
+        connection.terminate()  # its server may be gone
 
 
 async def look(grounds: Grounds) -> Findings:

@@ -19,9 +19,9 @@ THROUGH_GATEWAY = 0.25
 ON_THE_WAY = 1_000
 """Sales that may wait for their acknowledgement at once; a till has a memory too."""
 RESERVE = 0.25
-"""The last share of a stage, which trickles for as long as the fault takes."""
+"""The last share of a stage. From there on sales trickle, at the cost of later stages, until the next one is opened."""
 TRICKLE = 0.1
-"""Its rate, as a share of the usual one."""
+"""The rate of that, as a share of the usual one."""
 PAUSE_SECONDS = 0.1
 ATTEMPT_SECONDS = 5.0
 
@@ -48,18 +48,13 @@ class Flow:
         """How many sales were sent so far, acknowledged or not."""
         return len(self._ledger.entries)
 
-    async def open_stage(self, sales: int) -> None:
-        """Let so many more flow, the last of them slowly."""
-        async with self._changed:
-            self._allowed += sales
-            self._reserve = round(sales * RESERVE)
-            self._changed.notify_all()
+    def open_stage(self, until: int, size: int) -> None:
+        """Let sales flow up to this many in all, of which the last share of ``size`` is the reserve."""
+        self._allowed, self._reserve = until, round(size * RESERVE)
 
-    async def open_all(self) -> None:
+    def open_all(self) -> None:
         """Let all that are left flow at the usual rate."""
-        async with self._changed:
-            self._allowed, self._reserve = len(self._sales), 0
-            self._changed.notify_all()
+        self._allowed, self._reserve = self.sent + len(self._sales), 0
 
     async def until_sent(self, count: int) -> None:
         """Wait until so many were sent, or there are no more."""
@@ -83,10 +78,7 @@ class Flow:
             self._release(deliver)
 
     async def _turn(self, deliver: Callable[[Entry], None]) -> None:
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._allowed > 0)
-            slow = self._allowed <= self._reserve
-            self._allowed -= 1
+        slow = self.sent >= self._allowed - self._reserve
         await self._room.acquire()
         sale = self._sales.pop()
         through_gateway = self._ways.random() < THROUGH_GATEWAY

@@ -34,6 +34,8 @@ class DatabaseRestarted(Fault):
 
     async def inject(self) -> None:
         await (self.grounds.postgres.kill if self._crash else self.grounds.postgres.stop)()
+
+    async def heal(self) -> None:
         await self.grounds.postgres.start()
 
 

@@ -103,7 +103,7 @@ class RegistryKilled(_Killed):
         place = f"/api/plugins/{self.grounds.installations[BYSTANDER]}/config"
 
         async def acknowledged() -> bool:
-            answer = await self.grounds.bystander.ask("PUT", place, json={"pointsPerDollar": setting})
+            answer = await self.grounds.bystander.ask("PUT", place, json={"config": {"pointsPerDollar": setting}})
             if answer.is_client_error:
                 raise RuntimeError(f"the registry refused a setting of {PLUGIN_ID}: {answer.text}")
             return answer.is_success
