@@ -26,6 +26,7 @@ from tests.chaos.scale import Scale
 from tests.e2e.topics import end_offsets
 
 WATCH_SECONDS = 0.1
+LOOK_SECONDS = 1.0
 GOES_ON_WITHIN = 20.0
 """Seconds within which the platform must process sales again while a fault lasts that it is to live with."""
 TICKS_LATE = timedelta(seconds=70)
@@ -134,18 +135,19 @@ class Campaign:
     async def _settle(self, strikes: list[Strike]) -> Outcome:
         """Wait until the model lacks nothing, or the time is up; then count what is lost, and what came twice."""
         sent = self._input()
-        found, verdict = Findings(), Verdict()
+        looks = 0
 
         async def complete() -> bool:
-            nonlocal found, verdict
-            found = await look(self._grounds)
-            verdict = judge(sent, found)
-            return verdict.lost == 0
+            nonlocal looks
+            if looks:
+                await asyncio.sleep(LOOK_SECONDS)  # everything is much to look at
+            looks += 1
+            return judge(sent, await look(self._grounds)).lost == 0
 
         end = time.monotonic() + self._scale.settle
         try:
-            await until(complete, within=self._scale.settle, what="every effect has come")
-            await self._until_consumed(max(1.0, end - time.monotonic()))
+            await self._until_consumed(self._scale.settle)
+            await until(complete, within=max(1.0, end - time.monotonic()), what="every effect has come")
         except NotInTime as late:
             self._say(str(late))
         found = await look(self._grounds)  # again: what came after the last look may have come a second time

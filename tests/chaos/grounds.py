@@ -1,4 +1,4 @@
-"""The platform under attack: real Kafka, PostgreSQL and Redis, and three workers in one group, each watched over."""
+"""The platform under attack: real Kafka, PostgreSQL and Redis, and the workers of one group, each watched over."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,7 +27,6 @@ LOYALTY = Path(__file__).parents[2] / "plugins" / "loyalty_points"
 ORGANIZATION = "chaos"
 BYSTANDER = "chaos-bystander"
 """An organization that sells nothing; its settings are changed while the registry dies."""
-WORKERS = 2
 PARTITIONS = 6
 
 
@@ -55,8 +54,8 @@ class Grounds:
 
     def workers(self) -> dict[str, int]:
         """The pids of the workers that run now, by name."""
-        found = {f"runtime-{number + 1}": pid for number, pid in enumerate(self.stack.pids["runtime"])}
-        found["runtime-shifted"] = self.shifted.pid
+        found = {f"worker {number + 1}": pid for number, pid in enumerate(self.stack.pids["runtime"])}
+        found["worker with the clock"] = self.shifted.pid
         return {name: pid for name, pid in found.items() if pid is not None}
 
 
@@ -79,11 +78,14 @@ async def ground(directory: Path, scale: Scale, report: Reporter) -> AsyncIterat
             "OUTLET_REDIS_URL": redis.url,
             "OUTLET_KAFKA_PARTITIONS": str(PARTITIONS),
             "OUTLET_SESSION_TIMEOUT": str(scale.session_timeout),
+            # A hook whose process is killed fails, and is tried again: soon, or a small run would wait for it.
+            "OUTLET_HOOK_FIRST_PAUSE": "0.5",
+            "OUTLET_HOOK_LONGEST_PAUSE": "10",
             "OUTLET_FETCHES_PER_MINUTE": "100000",
             "OUTLET_OUTBOUND_ALLOWED": "127.0.0.0/8, ::1/128",
             "OUTLET_OUTBOUND_CA_FILE": str(authority),
         }
-        stack = Stack(directory / "platform", environ=environ, workers=WORKERS, report=report)
+        stack = Stack(directory / "platform", environ=environ, workers=scale.workers, report=report)
         running.push_async_callback(stack.stop)
         await stack.start()
         shifted = ShiftedWorker(stack, environ, report)
@@ -102,11 +104,11 @@ async def ground(directory: Path, scale: Scale, report: Reporter) -> AsyncIterat
             logs=stack.logs,
             session_timeout=scale.session_timeout,
         )
-        await _set_up(grounds, directory)
+        await _set_up(grounds, directory, workers=scale.workers + 1)
         yield grounds
 
 
-async def _set_up(grounds: Grounds, directory: Path) -> None:
+async def _set_up(grounds: Grounds, directory: Path, *, workers: int) -> None:
     sources = directory / "plugins"
     caller, failing = await asyncio.gather(
         asyncio.to_thread(plugins.caller, sources), asyncio.to_thread(plugins.failing, sources)
@@ -123,4 +125,4 @@ async def _set_up(grounds: Grounds, directory: Path) -> None:
     grounds.installations[BYSTANDER] = answer.json()["id"]
     for plugin_id in (scenario.PLUGIN_ID, plugins.CALLER, plugins.FAILING):
         await scenario.rolled_out(grounds.client, grounds.installations[plugin_id], "active")
-    await until_group_has(grounds.kafka.bootstrap, WORKERS + 1)
+    await until_group_has(grounds.kafka.bootstrap, workers)

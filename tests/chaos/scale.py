@@ -7,6 +7,8 @@ from dataclasses import dataclass
 class Scale:
     """``sales`` flow at ``rate`` per second; each fault strikes ``rounds`` times. All durations are seconds."""
 
+    workers: int
+    """One more runs beside these, whose clock can be stepped."""
     sales: int
     rate: float
     rounds: int
@@ -21,6 +23,14 @@ class Scale:
 
 
 WHOLE = Scale(
-    sales=20_000, rate=80, rounds=4, broker_away=20, redis_away=6, session_timeout=10, settle=180, recovery=120
+    workers=2,
+    sales=20_000,
+    rate=80,
+    rounds=3,
+    broker_away=20,
+    redis_away=6,
+    session_timeout=10,
+    settle=180,
+    recovery=120,
 )
-SMALL = Scale(sales=2_000, rate=60, rounds=1, broker_away=3, redis_away=1.5, session_timeout=3, settle=60)
+SMALL = Scale(workers=1, sales=2_000, rate=60, rounds=1, broker_away=3, redis_away=1.5, session_timeout=3, settle=60)

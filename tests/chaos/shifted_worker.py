@@ -14,7 +14,8 @@ from outlet.local.errors import PlatformError
 from outlet.local.health import grpc_ready
 from outlet.local.issuer import Issuer
 from outlet.local.keeper import Keeper, Reporter
-from outlet.local.network import free_port
+from outlet.local.network import free_ports
+from outlet.local.secret_keys import VARIABLE, secret_keys
 from outlet.local.service import Service
 from outlet.local.stack import Stack
 from outlet.local.wiring import Ports, environments
@@ -37,8 +38,8 @@ class ShiftedWorker:
     def __init__(self, stack: Stack, environ: Mapping[str, str], report: Reporter) -> None:
         self._shift = stack.directory / "clock"
         self.step(0)
-        port = free_port()
-        told = _environment(stack, environ, port) | {
+        port, metrics = free_ports(2)
+        told = _environment(stack, environ, port, metrics) | {
             "LD_PRELOAD": str(library()),
             "FAKETIME_TIMESTAMP_FILE": str(self._shift),
             "FAKETIME_CACHE_DURATION": "1",
@@ -71,11 +72,11 @@ class ShiftedWorker:
         fresh.replace(self._shift)
 
 
-def _environment(stack: Stack, environ: Mapping[str, str], port: int) -> dict[str, str]:
-    """What a worker of the stack is told, but for its port."""
+def _environment(stack: Stack, environ: Mapping[str, str], port: int, metrics: int) -> dict[str, str]:
+    """What a worker of the stack is told, but for its ports."""
     registry = int(stack.registry_url.rpartition(":")[2])
-    ports = Ports(gateway=0, registry=registry, ui_components=0, runtime=(port,))
+    ports = Ports(gateway=0, registry=registry, ui_components=0, runtime=(port,), runtime_metrics=(metrics,))
     # Every part is a real one, so there is nothing of it to start: it only names their addresses.
     backing = Backing(stack.directory, environ, durable=False, report=lambda _: None)
     (told,) = environments("runtime", ports, backing, Issuer.open(stack.directory / "issuer"), environ)
-    return told
+    return told | {VARIABLE: secret_keys(stack.directory, environ)}

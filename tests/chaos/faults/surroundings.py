@@ -37,7 +37,7 @@ class ClockStepped(Fault):
         await self.grounds.shifted.ready()
         ahead = max(timedelta(0), self.grounds.clock_showed - datetime.now(UTC))
         # Further than ever before, or the schedule would have nothing to tick for.
-        self._step = round(ahead.total_seconds()) + rng.randrange(120, 300)
+        self._step = round(ahead.total_seconds()) + rng.randrange(61, 150)
         return f"{self._step} s ahead, and back"
 
     async def inject(self) -> None:
