@@ -21,6 +21,7 @@ from services.common.telemetry import configure_logging
 from services.common.workers import Worker, WorkerLease
 from services.runtime.background.jobs import BackgroundRunner
 from services.runtime.background.scheduler import Scheduler
+from services.runtime.clock import DatabaseClock
 from services.runtime.collector import collect_rarely
 from services.runtime.delivery.consumer import GROUP, EventConsumer
 from services.runtime.delivery.dead_letters import DeadLetters
@@ -131,13 +132,17 @@ async def run(settings: RuntimeSettings) -> None:
         retention = Retention(database, days=settings.retention_days)
         dead_letters = DeadLetters(producer)
         ledger = Ledger(database, new_holder())
-        failures = Failures(ledger, dead_letters, settings.retry_policy)
+        clock = DatabaseClock(database)
+        await clock.look()
+        failures = Failures(ledger, dead_letters, settings.retry_policy, now=clock)
         hooks = Hooks(directory, sandbox, invoker, reporter, failures, deadline=settings.hook_deadline)
         dispatcher = Dispatcher(directory, database, ledger, hooks, webhooks)
-        retries = RetryRunner(database, ledger, hooks, failures)
-        sender = WebhookSender(directory, database, outbound)
-        scheduler = Scheduler(directory, database)
-        runner = BackgroundRunner(directory, database, invoker, reporter, dead_letters, deadline=settings.job_deadline)
+        retries = RetryRunner(database, ledger, hooks, failures, now=clock)
+        sender = WebhookSender(directory, database, outbound, now=clock)
+        scheduler = Scheduler(directory, database, clock)
+        runner = BackgroundRunner(
+            directory, database, invoker, reporter, dead_letters, deadline=settings.job_deadline, now=clock
+        )
         consumer = await _open_consumer(settings, stack)
         events = EventConsumer(
             consumer,
@@ -184,7 +189,7 @@ async def run(settings: RuntimeSettings) -> None:
                 tasks += [
                     background.create_task(work) for work in (scheduler.run(), runner.run(), keep_sweeping(database))
                 ]
-                tasks += [background.create_task(work) for work in (webhooks.run(database), sender.run())]
+                tasks += [background.create_task(work) for work in (webhooks.run(database), sender.run(), clock.run())]
                 tasks.append(background.create_task(retention.keep_sweeping(directory)))
                 consuming = background.create_task(events.run())
                 retrying = background.create_task(retries.run())
