@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test attacks attacks-aarch64 bench check lock proto
+.PHONY: help install demo up test attacks attacks-aarch64 chaos bench check lock proto
 
 help: ## print the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ attacks: $(STAMP) ## attack the sandbox with real plugins, bare and behind the w
 
 attacks-aarch64: $(STAMP) ## the same on an emulated aarch64 machine (wants Debian with qemu-system-arm, cpio); slow
 	@$(BIN)/python -m tests.attacks.aarch64 $(ONLY)
+
+chaos: $(STAMP) ## break everything while sales flow, and count what is lost and doubled; SMALL=1 takes two minutes, SEED=7 repeats
+	@$(BIN)/python -m tests.chaos $(if $(SMALL),--small) $(if $(SEED),--seed $(SEED))
 
 bench: $(STAMP) ## measure against peers; SMALL=1 is done in two minutes
 	@$(BIN)/python -m bench $(if $(SMALL),--small)

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.tracebacks import ExceptionDictTransformer
 
 from services.common.settings import ServiceSettings
 
@@ -24,7 +25,11 @@ def current_request_id() -> str:
 
 
 def configure_logging(service: str, settings: ServiceSettings) -> None:
-    """Log one JSON object (or a readable line) per event on stdout, ours and the libraries' alike."""
+    """Log one JSON object (or a readable line) per event on stdout, ours and the libraries' alike.
+
+    Tracebacks come without the values of variables: those are passwords and customers' data, and to write them down
+    keeps a service from everything else for seconds. A line that cannot be written, on a full disk, is lost.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -32,9 +37,14 @@ def configure_logging(service: str, settings: ServiceSettings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderers: list[structlog.typing.Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
+            structlog.processors.JSONRenderer(),
+        ]
         if settings.log_format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
+        else [
+            structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -21,6 +21,7 @@ from services.common.telemetry import configure_logging
 from services.common.workers import Worker, WorkerLease
 from services.runtime.background.jobs import BackgroundRunner
 from services.runtime.background.scheduler import Scheduler
+from services.runtime.clock import DatabaseClock
 from services.runtime.collector import collect_rarely
 from services.runtime.dead_letter_server import DeadLetterService
 from services.runtime.delivery.consumer import GROUP, EventConsumer
@@ -63,6 +64,8 @@ from services.runtime.server import GrpcServer, PluginRuntime
 from services.runtime.settings import RuntimeSettings
 
 log = structlog.get_logger(__name__)
+
+HEARTBEATS_PER_SESSION = 5
 
 
 async def run(settings: RuntimeSettings) -> None:
@@ -132,13 +135,17 @@ async def run(settings: RuntimeSettings) -> None:
         retention = Retention(database, days=settings.retention_days)
         dead_letters = DeadLetters(producer)
         ledger = Ledger(database, new_holder())
-        failures = Failures(ledger, dead_letters, settings.retry_policy)
+        clock = DatabaseClock(database)
+        await clock.look()
+        failures = Failures(ledger, dead_letters, settings.retry_policy, now=clock)
         hooks = Hooks(directory, sandbox, invoker, reporter, failures, deadline=settings.hook_deadline)
         dispatcher = Dispatcher(directory, database, ledger, hooks, webhooks)
-        retries = RetryRunner(database, ledger, hooks, failures)
-        sender = WebhookSender(directory, database, outbound)
-        scheduler = Scheduler(directory, database)
-        runner = BackgroundRunner(directory, database, invoker, reporter, dead_letters, deadline=settings.job_deadline)
+        retries = RetryRunner(database, ledger, hooks, failures, now=clock)
+        sender = WebhookSender(directory, database, outbound, now=clock)
+        scheduler = Scheduler(directory, database, clock)
+        runner = BackgroundRunner(
+            directory, database, invoker, reporter, dead_letters, deadline=settings.job_deadline, now=clock
+        )
         consumer = await _open_consumer(settings, stack)
         events = EventConsumer(
             consumer,
@@ -186,7 +193,7 @@ async def run(settings: RuntimeSettings) -> None:
                 tasks += [
                     background.create_task(work) for work in (scheduler.run(), runner.run(), keep_sweeping(database))
                 ]
-                tasks += [background.create_task(work) for work in (webhooks.run(database), sender.run())]
+                tasks += [background.create_task(work) for work in (webhooks.run(database), sender.run(), clock.run())]
                 tasks.append(background.create_task(retention.keep_sweeping(directory)))
                 tasks.append(background.create_task(keep_sweeping_ledger(database, settings.ledger_retention)))
                 consuming = background.create_task(events.run())
@@ -214,8 +221,8 @@ async def _open_consumer(settings: RuntimeSettings, stack: AsyncExitStack) -> AI
         group_id=GROUP,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        session_timeout_ms=10_000,
-        heartbeat_interval_ms=2_000,
+        session_timeout_ms=round(settings.session_timeout * 1000),
+        heartbeat_interval_ms=round(settings.session_timeout * 1000 / HEARTBEATS_PER_SESSION),
         max_poll_interval_ms=600_000,
         metadata_max_age_ms=10_000,
         fetch_max_wait_ms=100,

@@ -59,6 +59,8 @@ class RuntimeSettings(ServiceSettings, SecretKeySettings):
     database_connections: int = 24
     records_in_flight: int = 2_000
     """Records taken from Kafka and not finished yet; more are not fetched."""
+    session_timeout: float = Field(default=10.0, ge=1.0)
+    """Seconds without a sign of life after which Kafka gives a worker's partitions to the others."""
     fetches_per_minute: int = Field(default=600, ge=1)
     """Requests that one installation may send through one worker."""
     outbound_denied: str = ""
