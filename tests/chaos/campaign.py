@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from outlet.local.scenario import CONSUMER_GROUP
 from outlet.local.waiting import NotInTime, until, until_consumed
@@ -29,7 +29,6 @@ WATCH_SECONDS = 0.1
 LOOK_SECONDS = 1.0
 GOES_ON_WITHIN = 20.0
 """Seconds within which the platform must process sales again while a fault lasts that it is to live with."""
-TICKS_LATE = timedelta(seconds=70)
 
 Say = Callable[[str], None]
 
@@ -134,7 +133,6 @@ class Campaign:
 
     async def _settle(self, strikes: list[Strike]) -> Outcome:
         """Wait until the model lacks nothing, or the time is up; then count what is lost, and what came twice."""
-        sent = self._input()
         looks = 0
 
         async def complete() -> bool:
@@ -142,7 +140,7 @@ class Campaign:
             if looks:
                 await asyncio.sleep(LOOK_SECONDS)  # everything is much to look at
             looks += 1
-            return judge(sent, await look(self._grounds)).lost == 0
+            return judge(self._input(), await look(self._grounds)).lost == 0
 
         end = time.monotonic() + self._scale.settle
         try:
@@ -151,7 +149,7 @@ class Campaign:
         except NotInTime as late:
             self._say(str(late))
         found = await look(self._grounds)  # again: what came after the last look may have come a second time
-        return Outcome(strikes, self._ledger, found, judge(sent, found))
+        return Outcome(strikes, self._ledger, found, judge(self._input(), found))
 
     async def _until_consumed(self, within: float) -> None:
         positions = await self._ends()
@@ -166,5 +164,5 @@ class Campaign:
             sales={event: entry.sale for event, entry in self._ledger.entries.items()},
             settings=self._grounds.settings,
             scheduled_since=self._grounds.scheduled_since,
-            scheduled_until=max(self._grounds.clock_showed, datetime.now(UTC) - TICKS_LATE),
+            looked_at=datetime.now(UTC),
         )

@@ -49,8 +49,6 @@ class Grounds:
     settings: list[int] = field(default_factory=list)
     """The bystander's settings that were acknowledged."""
     scheduled_since: datetime = field(default_factory=partial(datetime.now, UTC))
-    clock_showed: datetime = field(default_factory=partial(datetime.now, UTC))
-    """The latest time that a worker's clock has shown for long enough to be acted on."""
 
     def workers(self) -> dict[str, int]:
         """The pids of the workers that run now, by name."""

@@ -11,14 +11,14 @@ from outlet.samples import Sale, expected_points, points_of, retailer, sales
 from outlet.samples.records import record
 from tests.chaos.fate import Fate, fate
 from tests.chaos.findings import Findings
-from tests.chaos.model import Input, Verdict, judge
+from tests.chaos.model import TICK_LATE, Input, Verdict, judge
 
 BEGAN = datetime(2026, 1, 5, 9, 0, 20, tzinfo=UTC)
 TICKS = [datetime(2026, 1, 5, 9, minute, tzinfo=UTC) for minute in range(1, 7)]
 SALES: dict[str, Sale] = {
     record("sale", sale, organization="chaos").id: sale for sale in sales(retailer(seed=3), 300, seed=3)
 }
-SENT = Input(sales=SALES, settings=[1, 2, 3], scheduled_since=BEGAN, scheduled_until=TICKS[-1] + timedelta(seconds=30))
+SENT = Input(sales=SALES, settings=[1, 2, 3], scheduled_since=BEGAN, looked_at=TICKS[-1] + TICK_LATE)
 EARNING = next(event for event, sale in SALES.items() if points_of(sale) > 0)
 
 
@@ -99,6 +99,8 @@ DOUBLES = {
     "dead letter after an effect": double("letters", of_fate("effect")),
     "point": set_balance(+1),
     "tick": double("ticks", TICKS[3]),
+    "tick before its time": double("ticks", TICKS[-1] + timedelta(minutes=1)),
+    "tick before the activation": double("ticks", TICKS[0] - timedelta(minutes=1)),
     "effect of nothing sent": double("effects", "never sent"),
     "movement of nothing sent": double("movements", "never sent"),
     "movement of a sale that earns nothing": double(

@@ -3,7 +3,6 @@
 import contextlib
 import random
 import resource
-from datetime import UTC, datetime, timedelta
 
 from tests.chaos.faults.fault import Fault
 
@@ -24,7 +23,7 @@ class DeliveriesScrambled(Fault):
 
 
 class ClockStepped(Fault):
-    """One worker's clock is minutes ahead for a while, and then right again."""
+    """One worker's clock is minutes ahead or behind for a while, and then right again."""
 
     name = "clock stepped"
     goes_on = True
@@ -35,15 +34,11 @@ class ClockStepped(Fault):
 
     async def aim(self, rng: random.Random) -> str:
         await self.grounds.shifted.ready()
-        ahead = max(timedelta(0), self.grounds.clock_showed - datetime.now(UTC))
-        # Further than ever before, or the schedule would have nothing to tick for.
-        self._step = round(ahead.total_seconds()) + rng.randrange(61, 150)
-        return f"{self._step} s ahead, and back"
+        self._step = rng.choice((-1, 1)) * rng.randrange(120, 1_200)
+        return f"{abs(self._step)} s {'ahead' if self._step > 0 else 'behind'}, and back"
 
     async def inject(self) -> None:
-        shown = datetime.now(UTC) + timedelta(seconds=self._step)
         self.grounds.shifted.step(self._step)
-        self.grounds.clock_showed = max(self.grounds.clock_showed, shown)
 
     async def heal(self) -> None:
         self.grounds.shifted.step(0)
