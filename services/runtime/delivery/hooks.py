@@ -95,7 +95,8 @@ class Hooks:
             self._sandbox.feed(guest_key(lane.installation), lane)
 
     def empty(self, lane: Lane) -> None:
-        del self._lanes[lane.installation.id]
+        if self._lanes.get(lane.installation.id) is lane:
+            del self._lanes[lane.installation.id]
 
     def open(self, run: HookRun) -> RunningCall:
         if self._closed:
