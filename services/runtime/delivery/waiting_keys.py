@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 from services.runtime.delivery.ledger import OrderedKey
 
-
 LONGEST_QUESTION_SECONDS = 300.0
 """Between asking the ledger about an event and acting on its answer, whatever is slow in between."""
 
@@ -38,7 +37,7 @@ class WaitingKeys:
             self._since[key] = now
 
     def heard(self, installations: set[str], asked: float) -> None:
-        """Take over what the ledger said to what was ``asked`` then, and forget what nobody can still be asking about."""
+        """Take over what the ledger said to what was ``asked`` then; forget what nobody can still be asking about."""
         self._since = {key: since for key, since in self._since.items() if since >= asked - LONGEST_QUESTION_SECONDS}
         self.installations = installations | {key[0] for key, since in self._since.items() if since >= asked}
         self.slow &= self.installations
