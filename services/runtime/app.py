@@ -166,7 +166,7 @@ async def run(settings: RuntimeSettings) -> None:
                 route_deadline=settings.route_deadline,
                 lifecycle_deadline=settings.lifecycle_deadline,
             ),
-            DeadLetterService(directory, DeadLetterQueries(database)),
+            DeadLetterService(directory, DeadLetterQueries(database, now=clock)),
             tier,
         )
         shown = RuntimeCollector(tier, sandbox, zygote, reporter, directory, lambda: events.unfinished)
