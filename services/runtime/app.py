@@ -61,6 +61,7 @@ from services.runtime.sandbox import (
     require_tier,
 )
 from services.runtime.server import GrpcServer, PluginRuntime
+from services.runtime.sessions import session_settings
 from services.runtime.settings import RuntimeSettings
 
 log = structlog.get_logger(__name__)
@@ -76,14 +77,19 @@ async def run(settings: RuntimeSettings) -> None:
     hide_from_other_processes()
     await migrate(settings.runtime_database_url, MIGRATIONS)
     async with AsyncExitStack() as stack:
+        sessions = session_settings(settings.longest_call)
         database = await stack.enter_async_context(
             asyncpg.create_pool(
-                settings.runtime_database_url, min_size=2, max_size=settings.database_connections, reset=_keep_session
+                settings.runtime_database_url,
+                min_size=2,
+                max_size=settings.database_connections,
+                reset=_keep_session,
+                server_settings=sessions,
             )
         )
         await require_protection(database)
         relay_database = await stack.enter_async_context(
-            asyncpg.create_pool(settings.runtime_database_url, min_size=1, max_size=1)
+            asyncpg.create_pool(settings.runtime_database_url, min_size=1, max_size=1, server_settings=sessions)
         )
         redis = await stack.enter_async_context(Redis.from_url(settings.redis_url))
         registry = await stack.enter_async_context(httpx.AsyncClient(base_url=settings.registry_url))

@@ -96,6 +96,11 @@ class RuntimeSettings(ServiceSettings, SecretKeySettings):
         return _networks(self.outbound_denied)
 
     @property
+    def longest_call(self) -> float:
+        """Seconds that a call of a plugin can take, of whichever kind."""
+        return max(self.hook_deadline, self.route_deadline, self.lifecycle_deadline, self.job_deadline)
+
+    @property
     def retry_policy(self) -> RetryPolicy:
         return RetryPolicy(self.hook_attempts, self.hook_first_pause, self.hook_longest_pause)
 

@@ -25,7 +25,7 @@ class Scale:
 WHOLE = Scale(
     workers=2,
     sales=20_000,
-    rate=80,
+    rate=60,
     rounds=3,
     broker_away=20,
     redis_away=6,
@@ -33,4 +33,4 @@ WHOLE = Scale(
     settle=180,
     recovery=120,
 )
-SMALL = Scale(workers=1, sales=2_000, rate=60, rounds=1, broker_away=3, redis_away=1.5, session_timeout=3, settle=60)
+SMALL = Scale(workers=1, sales=2_000, rate=50, rounds=1, broker_away=3, redis_away=1.5, session_timeout=3, settle=60)

@@ -1,6 +1,7 @@
 """A run as a table, and as one line for machines."""
 
 import json
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -34,8 +35,9 @@ def lines(outcome: Outcome) -> Iterator[str]:
     for fault in sorted({strike.fault for strike in outcome.strikes}):
         strikes = [strike for strike in outcome.strikes if strike.fault == fault]
         yield _line(fault, len(strikes), events[fault], wrong[fault, "lost"], wrong[fault, "doubled"], _times(strikes))
-    for rest in (BETWEEN, NO_SALE):
-        yield _line(rest, None, events[rest], wrong[rest, "lost"], wrong[rest, "doubled"], "")
+    quiet = [entry for event, entry in outcome.ledger.entries.items() if met[event] == BETWEEN]
+    for rest, beside in ((BETWEEN, _usual(quiet)), (NO_SALE, "")):
+        yield _line(rest, None, events[rest], wrong[rest, "lost"], wrong[rest, "doubled"], beside)
     yield from _beside(outcome)
     differences = outcome.verdict.differences
     yield from map(str, differences[:SHOWN])
@@ -76,6 +78,12 @@ def _times(strikes: Iterable[Strike]) -> str:
     known = sorted(taken for taken in times if taken is not None)
     shown = [f"{taken:.1f}" for taken in dict.fromkeys((known[0], known[-1]))] if known else []
     return " to ".join(shown) + (" never" if len(known) < len(times) else "")
+
+
+def _usual(quiet: Iterable[Entry]) -> str:
+    """How long a sale that met no fault takes from its sending to its effect, at the median."""
+    times = [entry.processed_at - entry.sent_at for entry in quiet if entry.processed_at is not None]
+    return f"({statistics.median(times):.1f})" if times else ""
 
 
 def _beside(outcome: Outcome) -> Iterator[str]:
