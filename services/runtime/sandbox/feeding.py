@@ -151,6 +151,8 @@ class HookFeed:
         return max(int(self._limit), self._held)
 
     def _told(self, count: int) -> None:
+        if count == 0:
+            return
         now = self._loop.time()
         each = max((now - self._told_at) / count, 1e-6)
         self._told_at = now

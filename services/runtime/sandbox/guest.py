@@ -302,15 +302,18 @@ class Guest:
         self.end(None)
 
     def _hooks_done(self, ids: list[int]) -> None:
-        now = self._loop.time()
-        for number in ids:
-            delivery, seconds = self._window.end(number, now)
-            running = self._running.pop(number, None)
-            if running is None:
-                delivery.ended(None, seconds)
-            else:
-                running.finish(b"")
-        self._told(len(ids))
+        now, ended = self._loop.time(), 0
+        try:
+            for number in ids:
+                delivery, seconds = self._window.end(number, now)
+                ended += 1
+                running = self._running.pop(number, None)
+                if running is None:
+                    delivery.ended(None, seconds)
+                else:
+                    running.finish(b"")
+        finally:  # also when a number among them is wrong
+            self._told(ended)
         self._end_if_through()
 
     def _finish(self, result: Result) -> None:

@@ -204,6 +204,25 @@ async def test_an_exit_among_several_is_nobodys_until_they_are_called_alone(star
     assert source.failed() == dict.fromkeys(range(3), "PluginInterrupted")
 
 
+FORGED = """
+@plugin.hook("sale.created")
+async def forge(api: Api, event: Event) -> None:
+    if event.data == "forge":  # the ends of the first event and of the 99th, in one frame
+        os.write(3, (6).to_bytes(4, "big") + bytes([0x93, 17, 0x92, 1, 99, 0xC2]))
+        await asyncio.sleep(60)
+"""
+
+
+async def test_a_forged_end_costs_the_guest_and_no_later_event(start_plugin: StartPlugin) -> None:
+    caller = start_plugin(FORGED)
+    source = Source(["forge", *["wait"] * 4])
+    await source.through(caller.pool, caller)
+    assert {0} & source.failed().keys() == set()  # its own word for its own event
+    later = Source([None] * 50, installation="i-2")
+    await later.through(caller.pool, caller)
+    assert later.failed() == {}
+
+
 async def test_a_route_is_answered_while_hooks_keep_the_guest_busy(start_plugin: StartPlugin) -> None:
     caller = start_plugin(
         AS_TOLD
