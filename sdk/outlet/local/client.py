@@ -1,7 +1,7 @@
 """The gateway's public API as a POS or a back office of one organization uses it."""
 
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import httpx
 
@@ -11,6 +11,7 @@ TIMEOUT_SECONDS = 60.0
 PACKAGE_TYPE = "application/vnd.outlet.package"
 
 Json = dict[str, Any]
+Backlog = Literal["pause", "drain", "discard"]
 
 
 class TokenSource(Protocol):
@@ -61,8 +62,9 @@ class GatewayClient:
     async def activate(self, installation_id: str) -> Json:
         return await self._call("POST", f"/api/plugins/{installation_id}/activate", "owner")
 
-    async def deactivate(self, installation_id: str) -> Json:
-        return await self._call("POST", f"/api/plugins/{installation_id}/deactivate", "owner")
+    async def deactivate(self, installation_id: str, *, backlog: Backlog = "pause") -> Json:
+        """``backlog`` says what becomes of its events: kept until it is activated again, run, or given up."""
+        return await self._call("POST", f"/api/plugins/{installation_id}/deactivate?backlog={backlog}", "owner")
 
     async def installation(self, installation_id: str) -> Json:
         """The installation's details, with ``rollout``: how many workers live, and how many know its present state."""

@@ -81,9 +81,13 @@ async def switch(
 ) -> None:
     """Activate or deactivate, and wait until all act on it: the workers, the gateway, and the screens of every store.
 
-    Each of them follows the directory by itself, so one may be a moment ahead of another.
+    Events that come while it is not active are given up. Each of them follows the directory by itself, so one may be a
+    moment ahead of another.
     """
-    await (client.activate if active else client.deactivate)(installation_id)
+    if active:
+        await client.activate(installation_id)
+    else:
+        await client.deactivate(installation_id, backlog="discard")
     await rolled_out(client, installation_id, "active" if active else "inactive", within=within)
     status = 200 if active else 409
 
