@@ -15,14 +15,22 @@ from services.common.topics import CATALOGUE, Topic
 log = structlog.get_logger(__name__)
 
 CONNECT_SECONDS = 60.0
+REQUEST_SECONDS = 10.0
+"""After so long without an acknowledgement a record is given up, and whoever sent it is told."""
 FLUSH_SECONDS = 1.0
 
 
 @asynccontextmanager
 async def open_producer(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
-    """An idempotent producer with ``acks=all``, flushed and closed on exit. Waits for a broker that is not up yet."""
+    """A producer with ``acks=all``, flushed and closed on exit. Waits for a broker that is not up yet.
+
+    A record may arrive twice when its acknowledgement is lost; readers recognise it by the event's id or revision. An
+    idempotent producer could spare them that, but aiokafka's does not survive an outage: records that it gave up after
+    ``REQUEST_SECONDS`` leave a gap in its sequence numbers, and from then on the broker refuses everything
+    (OutOfOrderSequenceNumber) until the process ends.
+    """
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, linger_ms=2, request_timeout_ms=10_000
+        bootstrap_servers=bootstrap, acks="all", linger_ms=2, request_timeout_ms=round(REQUEST_SECONDS * 1000)
     )
     try:
         async for attempt in stamina.retry_context(on=KafkaConnectionError, attempts=None, timeout=CONNECT_SECONDS):
@@ -34,7 +42,7 @@ async def open_producer(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
 
 
 async def _stop(producer: AIOKafkaProducer) -> None:
-    """Flush and close. An idempotent producer would wait forever for a broker that is gone, so that wait is bounded."""
+    """Flush and close. For a broker that is gone this would wait until every record is given up, so it is bounded."""
     stopping = asyncio.create_task(producer.stop())
     done, _ = await asyncio.wait([stopping], timeout=FLUSH_SECONDS)
     if not done:

@@ -141,7 +141,6 @@ async def _producer(stack: Stack) -> AsyncIterator[AIOKafkaProducer]:
     async with AIOKafkaProducer(
         bootstrap_servers=stack.bootstrap,
         acks="all",
-        enable_idempotence=True,
         linger_ms=2,
         request_timeout_ms=round(ATTEMPT_SECONDS * 1000),
     ) as producer:
