@@ -4,7 +4,6 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -36,6 +35,7 @@ from services.runtime.sandbox import (
 
 log = structlog.get_logger(__name__)
 
+_NOW = "SELECT clock_timestamp()"
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 
@@ -191,7 +191,7 @@ class Attempt:
             result = self._session.changed_config or b""
         if invocation.target == LifecycleHook.ON_ACTIVATE.value and invocation.installation.manifest.schedules:
             async with work.use(writes=True) as connection:
-                await clocks.restart(connection, invocation.installation, datetime.now(UTC))
+                await clocks.restart(connection, invocation.installation, await connection.fetchval(_NOW))
         if invocation.discards_backlog:
             async with work.use(writes=True) as connection:
                 await ledger.discard(connection, invocation.installation.id)
