@@ -18,6 +18,8 @@ from services.runtime.delivery.waiting_keys import WaitingKeys
 
 MESSAGE_LENGTH = 2_000
 STACK_LENGTH = 8_000
+FINAL = frozenset({"invalid_event"})
+"""Failures that no further attempt can mend: what a plugin's process cannot read now, it never will."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Failures:
         hook, now, entry = run.lane.hook(run.event.type), self._now(), run.origin.entry
         attempts = entry.attempts if entry else 1
         most = entry.most_attempts if entry else self._policy.most_attempts(hook)
-        dead = attempts >= most
+        dead = attempts >= most or failure.code in FINAL
         if dead:
             await self._tell(run, failure.code, failure.message, attempts)
         kept = Failure(

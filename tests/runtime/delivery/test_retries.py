@@ -352,6 +352,19 @@ async def test_a_fast_plugin_is_not_parked_however_much_waits(world: World) -> N
     assert (await world.states(), len(done)) == ([], 49)
 
 
+async def test_an_event_that_can_never_be_read_is_a_dead_letter_at_once(world: World) -> None:
+    world.install()
+
+    async def unreadable(_: Api, __: GuestCall) -> bytes | None:
+        raise PluginFailed("invalid_event", "event 'e1': not JSON")
+
+    worker = world.worker(unreadable)
+    await worker.consume(arrival(world.notes, 1))
+    await world.notes.until_finished(1)
+    assert await world.states() == [("e1", "dead", 1)]
+    assert [letter["code"] for letter in world.notes.letters] == ["invalid_event"]
+
+
 async def test_what_was_deactivated_waits_without_losing_attempts(world: World) -> None:
     found = world.install()
     script, done = failing(1, times=1)
