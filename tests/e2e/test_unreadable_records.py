@@ -102,7 +102,7 @@ class Platform:
 async def platform(loyalty: Package, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
     directory = tmp_path_factory.mktemp("platform")
     async with (
-        Stack(directory, environ=environment(), durable=False) as stack,
+        Stack(directory, environ=environment({"OUTLET_HOOK_ATTEMPTS": "1"}), durable=False) as stack,
         GatewayClient(stack.gateway_url, stack.issuer.token, ORGANIZATION) as client,
     ):
         await scenario.set_up(client, loyalty.data, [STORE])
