@@ -21,7 +21,7 @@ from outlet.local.stack import Stack
 from outlet.local.waiting import until_consumed
 from outlet.package import Package
 from outlet.samples.records import Position
-from services.common.topics import CATALOGUE, EXECUTIONS, OTHER_EVENTS
+from services.common.topics import CATALOGUE, EXECUTIONS, OTHER_EVENTS, STATISTICS
 from tests.e2e.support import Caller, assert_problem, committed_hooks, environment
 from tests.e2e.topics import end_offsets, read_topic
 
@@ -29,11 +29,11 @@ ORGANIZATION = "careful"
 STORE = "store-1"
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
-TOPICS = [topic.name for topic in CATALOGUE if topic is not EXECUTIONS]
+TOPICS = [topic.name for topic in CATALOGUE if topic not in (EXECUTIONS, STATISTICS)]
 """Where something could be stored; execution summaries are the workers' own and come when they come."""
 
-REPORT_CURSORS = "public.report_cursor"
-"""How far those summaries are counted: likewise."""
+REPORTS = frozenset({"public.report_cursor", "public.hook_usage", "public.recent_statistics"})
+"""What those summaries come to: likewise."""
 
 Stored = Mapping[str, Any]
 
@@ -74,7 +74,7 @@ async def row_counts(url: str) -> dict[str, int]:
     try:
         tables = await connection.fetch("SELECT schemaname || '.' || tablename AS name FROM pg_tables")
         names = [row["name"] for row in tables if row["name"].startswith(("public.", "plugin_data."))]
-        names = [name for name in names if name != REPORT_CURSORS]
+        names = [name for name in names if name not in REPORTS]
         counts = {name: await connection.fetchval(f"SELECT count(*) FROM {name}") for name in names}  # noqa: S608
         if "public.publication" in counts:
             counts["revision"] = await connection.fetchval("SELECT revision FROM publication")

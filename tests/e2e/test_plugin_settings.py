@@ -120,7 +120,9 @@ async def platform(real_parts: RealParts, tmp_path_factory: pytest.TempPathFacto
     (folder / "adjusting" / "__init__.py").write_text(_CODE)
     async with (
         Stack(
-            tmp_path_factory.mktemp("platform"), environ=environment(real_parts.environment()), durable=False
+            tmp_path_factory.mktemp("platform"),
+            environ=environment({**real_parts.environment(), "OUTLET_HOOK_ATTEMPTS": "1"}),
+            durable=False,
         ) as stack,
         GatewayClient(stack.gateway_url, stack.issuer.token, ORGANIZATION) as client,
         Caller(stack, ORGANIZATION) as caller,

@@ -36,6 +36,8 @@ class HookQueue:
         self._runner = runner
         self._waiting: deque[tuple[int, HookCall, int]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._working = 0
+        """Tasks that will look for another event. Those that have just found none are still among ``_tasks``."""
         self._clean = copy_context()
         self._at_once = 1
         self._untold = 0
@@ -45,10 +47,11 @@ class HookQueue:
         """Take the events of a frame; this returns at once."""
         self._waiting.extend((number, event, frame.scope) for number, event in enumerate(frame.events, frame.first))
         self._at_once = frame.at_once
-        for _ in range(min(self._at_once - len(self._tasks), len(self._waiting))):
+        for _ in range(min(self._at_once - self._working, len(self._waiting))):
             self._start()
 
     def _start(self) -> None:
+        self._working += 1
         task = asyncio.create_task(self._work(), context=self._clean.copy())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -56,16 +59,18 @@ class HookQueue:
     async def _work(self) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  this is one
-        while self._waiting:
-            number, event, scope = self._waiting.popleft()
-            await self._runner.run_hook(number, event, scope)
-            if task.cancelling() or copy_context() != self._clean:
-                # What the plugin has done to this task or its context is not for the next event.
-                self._tasks.discard(task)
-                if self._waiting:
-                    self._start()
-                return
-            await self._tell()
+        try:
+            while self._waiting:
+                number, event, scope = self._waiting.popleft()
+                await self._runner.run_hook(number, event, scope)
+                if task.cancelling() or copy_context() != self._clean:
+                    # What the plugin has done to this task or its context is not for the next event.
+                    break
+                await self._tell()
+        finally:  # also when the plugin cancels this task later, in the midst of another event
+            self._working -= 1
+            if self._waiting:
+                self._start()
 
     async def _tell(self) -> None:
         now = time.monotonic()
