@@ -5,7 +5,6 @@ its connection.
 """
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,9 +41,10 @@ from outlet._frames import (
     pack,
     pack_parts,
 )
-from outlet._guest.limits import OUT_OF_MEMORY
 from services.common.runtime_client import PluginFailed
 from services.runtime.plugin_api.errors import ApiRefusal
+from services.runtime.sandbox.api_frames import answered, read_arguments
+from services.runtime.sandbox.endings import load_failed, verdict_on
 from services.runtime.sandbox.errors import PluginInterrupted, SandboxUnavailable
 from services.runtime.sandbox.invocation import ApiHandler, Delivery, RunningCall
 from services.runtime.sandbox.launcher import Alive, Zygote
@@ -208,7 +208,7 @@ class Guest:
             self._ended.set_result(None)
         for stage in (self._confined, self._ready):
             if not stage.done():
-                stage.set_exception(_load_failed(verdict))
+                stage.set_exception(load_failed(verdict))
                 stage.exception()  # whoever loads may have gone away
         self._interrupt(verdict, culprit)
 
@@ -284,7 +284,7 @@ class Guest:
             case LoadFailed() if not self.usable:
                 self._fail_loading(PluginFailed("plugin_load_failed", frame.message, frame.stack))
             case Exited():
-                self.end(_verdict(frame, self._limits))
+                self.end(verdict_on(frame, self._limits))
             case _:
                 raise FrameError(f"{type(frame).__name__} at the wrong time")
 
@@ -363,7 +363,7 @@ class Guest:
         elif running.has_room(notice=notice):
             begun = time.thread_time()
             with collection_paused():
-                arguments = _arguments(call)
+                arguments = read_arguments(call)
             if self._stream.charge((time.thread_time() - begun) * SECOND_COST):
                 running.start(self._answer(running, call, arguments), notice=notice)
         elif not notice:  # notices may be lost
@@ -372,7 +372,7 @@ class Guest:
 
     async def _answer(self, running: RunningCall, call: ApiCall, arguments: dict[str, Any]) -> None:
         try:
-            self._reply(_reply(call.id, _values.encode(await running.api(call.method, arguments))))
+            self._reply(answered(call.id, _values.encode(await running.api(call.method, arguments))))
         except ApiRefusal as refusal:
             self._reply(ApiReply(call.id, b"", (refusal.code, refusal.message[:MAX_MESSAGE])))
         except Exception as error:  # noqa: BLE001  the platform's own failure is for whoever made the call to judge
@@ -418,50 +418,3 @@ class Guest:
 
 def _nobody(_: int) -> None:
     return None
-
-
-def _arguments(call: ApiCall) -> dict[str, Any]:
-    try:
-        arguments = _values.decode(call.arguments)
-    except _values.ValueRefused as error:
-        raise FrameError(f"arguments of {call.method!r:.60}: {error}") from error
-    if not isinstance(arguments, dict) or not all(isinstance(name, str) for name in arguments):
-        raise FrameError(f"arguments of {call.method!r:.60}: not a mapping")
-    return arguments
-
-
-def _reply(number: int, answer: bytes) -> ApiReply:
-    if len(answer) <= MAX_PAYLOAD:
-        return ApiReply(number, answer)
-    detail = f"the answer has {len(answer)} bytes; at most {MAX_PAYLOAD} are allowed: ask for fewer rows"
-    return ApiReply(number, b"", ("answer_too_large", detail))
-
-
-def _load_failed(verdict: PluginFailed | None) -> Exception:
-    if verdict is None:
-        return SandboxUnavailable("the guest was ended while it was loading")
-    if verdict.code == LIMIT_EXCEEDED:
-        return PluginFailed(verdict.code, f"{verdict.message}, while loading", verdict.stack)
-    return PluginFailed("plugin_load_failed", f"while loading: {verdict.message}", verdict.stack)
-
-
-def _verdict(ended: Exited, limits: GuestLimits) -> PluginFailed:
-    if ended.signal == signal.SIGPROF:
-        return limits.cpu_exceeded(in_a_call=True)
-    if ended.signal in (signal.SIGXCPU, signal.SIGKILL) and ended.cpu_seconds >= limits.life_cpu_seconds:
-        return limits.cpu_exceeded(in_a_call=False)
-    if ended.status == OUT_OF_MEMORY:
-        return limits.memory_exceeded()
-    return PluginFailed("plugin_exited", _how_it_ended(ended))
-
-
-def _how_it_ended(ended: Exited) -> str:
-    if ended.signal == signal.SIGSYS:
-        return "the plugin's process was ended because it made a system call that the sandbox forbids"
-    if not ended.signal:
-        return f"the plugin's process ended with status {ended.status}"
-    try:
-        name = signal.Signals(ended.signal).name
-    except ValueError:
-        name = f"signal {ended.signal}"
-    return f"the plugin's process was ended by {name}"
