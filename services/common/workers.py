@@ -50,6 +50,8 @@ class WorkerLease:
     def __init__(self, redis: Redis, describe: Callable[[], Worker]) -> None:
         self._redis = redis
         self._describe = describe
+        self.tried = asyncio.Event()
+        """Set once the worker has been announced for the first time, or Redis was found to be away."""
 
     async def run(self) -> None:
         """Renew until cancelled, then give the lease up."""
@@ -59,6 +61,7 @@ class WorkerLease:
                     await self.renew()
                 except (RedisError, OSError) as error:
                     log.warning("worker lease not renewed", error=repr(error))
+                self.tried.set()
                 await asyncio.sleep(RENEW_SECONDS)
         finally:
             await self._release()

@@ -67,6 +67,7 @@ from services.runtime.settings import RuntimeSettings
 log = structlog.get_logger(__name__)
 
 HEARTBEATS_PER_SESSION = 5
+ANNOUNCE_SECONDS = 5.0
 
 
 async def run(settings: RuntimeSettings) -> None:
@@ -206,6 +207,7 @@ async def run(settings: RuntimeSettings) -> None:
                 retrying = background.create_task(retries.run())
                 tasks.append(background.create_task(Parking(hooks, events.full).run()))
                 collect_rarely()
+                await _announced(lease)
                 await server.ready()
                 log.info("worker ready", worker=settings.worker_id, address=settings.address)
                 await asyncio.wait([consuming, asyncio.create_task(stopping.wait())], return_when="FIRST_COMPLETED")
@@ -219,6 +221,15 @@ async def run(settings: RuntimeSettings) -> None:
 
 async def _keep_session(_: asyncpg.Connection) -> None:
     """Nothing of a session outlives a unit of work but its transaction, which that ends: spare the round trip."""
+
+
+async def _announced(lease: WorkerLease) -> None:
+    """Who finds this worker ready finds it among the live ones too, unless Redis is away or does not answer."""
+    try:
+        async with asyncio.timeout(ANNOUNCE_SECONDS):
+            await lease.tried.wait()
+    except TimeoutError:
+        log.warning("worker not announced yet: Redis does not answer", seconds=ANNOUNCE_SECONDS)
 
 
 async def _open_consumer(settings: RuntimeSettings, stack: AsyncExitStack) -> AIOKafkaConsumer:

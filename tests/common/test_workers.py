@@ -79,3 +79,16 @@ def test_plugins_spread_over_workers() -> None:
     workers = [worker(f"w{number}") for number in range(4)]
     firsts = [preferred(workers, "acme", f"plugin-{number}")[0].id for number in range(200)]
     assert all(firsts.count(one.id) > 20 for one in workers)
+
+
+async def test_a_worker_knows_when_it_has_been_announced_or_could_not_be(redis: Redis) -> None:
+    async with Redis.from_url("redis://127.0.0.1:1") as away:
+        for lease, known in (
+            (WorkerLease(redis, lambda: worker("w1")), 1),
+            (WorkerLease(away, lambda: worker("w2")), 0),
+        ):
+            task = asyncio.create_task(lease.run())
+            await asyncio.wait_for(lease.tried.wait(), 5)
+            assert len(await read_workers(redis)) == known
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
