@@ -77,7 +77,7 @@ async def run(bootstrap: str, count: int, dsn: str | None) -> None:
         resources: Any = None  # for API calls, of which a no-op hook makes none
         ledger = ledger or Ledger(database, "bench")
         invoker = Invoker(database, pool, resources, nothing)
-        failures = Failures(ledger, nothing, RetryPolicy())
+        failures = Failures(ledger, RetryPolicy())
         hooks = TimedHooks(stopwatch, directory, pool, invoker, nothing, failures, deadline=5.0)
         dispatcher = Dispatcher(directory, database, ledger, hooks)
         consumer = AIOKafkaConsumer(

@@ -6,12 +6,14 @@ Delivery is at least once and in order of the rows' ids; consumers recognise a r
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import asyncpg
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from sqlalchemy import BigInteger, Column, DateTime, Identity, LargeBinary, MetaData, Table, Text, func
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -36,6 +38,7 @@ def outbox_table(metadata: MetaData) -> Table:
         Column("id", BigInteger, Identity(always=True), primary_key=True),
         Column("topic", Text, nullable=False),
         Column("key", Text, nullable=False),
+        Column("raw_key", LargeBinary, nullable=True),  # in place of `key`, when the key need not be text
         Column("value", LargeBinary, nullable=True),
         Column("headers", JSONB, nullable=False, server_default="{}"),
         Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
@@ -44,14 +47,43 @@ def outbox_table(metadata: MetaData) -> Table:
 
 INSERT = "INSERT INTO outbox (topic, key, value, headers) VALUES ($1, $2, $3, $4::jsonb)"
 """For asyncpg: topic, key, value (None is a tombstone), headers as JSON text."""
+_ADD = "INSERT INTO outbox (topic, key, raw_key, value, headers) VALUES ($1, '', $2, $3, $4::jsonb)"
+_NEXT = """
+SELECT id, topic, coalesce(raw_key, convert_to(key, 'UTF8')) AS key, value, headers FROM outbox ORDER BY id LIMIT $1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A record of Kafka that is to be."""
+
+    topic: str
+    key: bytes
+    value: bytes | None
+    headers: Sequence[tuple[str, str]]
+
+
+Outline: TypeAlias = Callable[[Message], Message]
+"""What is published of a message that is too large for the broker."""
+
+
+async def add(connection: asyncpg.Connection, message: Message) -> None:
+    """Publish ``message`` when the caller's transaction commits."""
+    await connection.execute(_ADD, message.topic, message.key, message.value, json.dumps(dict(message.headers)))
 
 
 class OutboxRelay:
-    """Moves rows to Kafka and deletes them once the broker has acknowledged them."""
+    """Moves rows to Kafka and deletes them once the broker has acknowledged them.
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", producer: AIOKafkaProducer) -> None:
+    Without an ``outline``, a message that is too large for the broker stays, and holds up what comes after it.
+    """
+
+    def __init__(
+        self, pool: "asyncpg.Pool[asyncpg.Record]", producer: AIOKafkaProducer, outline: Outline | None = None
+    ) -> None:
         self._pool = pool
         self._producer = producer
+        self._outline = outline
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -76,27 +108,40 @@ class OutboxRelay:
         async with self._pool.acquire() as connection, connection.transaction():
             if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", RELAY_LOCK):
                 return 0
-            rows = await connection.fetch(
-                "SELECT id, topic, key, value, headers FROM outbox ORDER BY id LIMIT $1", BATCH
-            )
+            rows = await connection.fetch(_NEXT, BATCH)
             if rows:
                 await self._send(rows)
                 await connection.execute("DELETE FROM outbox WHERE id = ANY($1::bigint[])", [row["id"] for row in rows])
             return len(rows)
 
     async def _send(self, rows: "list[asyncpg.Record]") -> None:
-        acknowledgements = [
-            await self._producer.send(
-                row["topic"],
-                key=row["key"].encode(),
-                value=row["value"],
-                headers=_encode_headers(json.loads(row["headers"])),
-                partition=_FIXED_PARTITION.get(row["topic"]),
-            )
-            for row in rows
+        messages = [
+            Message(row["topic"], row["key"], row["value"], tuple(json.loads(row["headers"]).items())) for row in rows
         ]
-        for acknowledgement in acknowledgements:
-            await acknowledgement
+        try:
+            for acknowledgement in [await self._begin(message) for message in messages]:
+                await acknowledgement
+        except MessageSizeTooLargeError:
+            if self._outline is None:
+                raise
+            for message in messages:  # which one it was, a broker that refuses them together does not say
+                await self._send_alone(message, self._outline)
+
+    async def _send_alone(self, message: Message, outline: Outline) -> None:
+        try:
+            await (await self._begin(message))
+        except MessageSizeTooLargeError:
+            await (await self._begin(outline(message)))
+
+    async def _begin(self, message: Message) -> Awaitable[object]:
+        sent: Awaitable[object] = await self._producer.send(
+            message.topic,
+            key=message.key,
+            value=message.value,
+            headers=[(name, content.encode()) for name, content in message.headers],
+            partition=_FIXED_PARTITION.get(message.topic),
+        )
+        return sent
 
     async def _woken_or_due(self) -> None:
         try:
@@ -104,7 +149,3 @@ class OutboxRelay:
                 await self._wake.wait()
         except TimeoutError:
             return
-
-
-def _encode_headers(headers: Mapping[str, str]) -> list[tuple[str, bytes]]:
-    return [(name, value.encode()) for name, value in headers.items()]

@@ -26,7 +26,7 @@ from services.runtime.collector import collect_rarely
 from services.runtime.dead_letter_server import DeadLetterService
 from services.runtime.delivery.consumer import GROUP, EventConsumer
 from services.runtime.delivery.dead_letter_queries import DeadLetterQueries
-from services.runtime.delivery.dead_letters import DeadLetters
+from services.runtime.delivery.dead_letters import UnreadableRecords, outline
 from services.runtime.delivery.dispatch import Dispatcher
 from services.runtime.delivery.failures import Failures
 from services.runtime.delivery.hooks import Hooks
@@ -140,26 +140,23 @@ async def run(settings: RuntimeSettings) -> None:
         )
         invoker = Invoker(database, sandbox, resources, reporter)
         retention = Retention(database, days=settings.retention_days)
-        dead_letters = DeadLetters(producer)
         ledger = Ledger(database, new_holder())
         clock = DatabaseClock(database)
         await clock.look()
-        failures = Failures(ledger, dead_letters, settings.retry_policy, now=clock)
+        failures = Failures(ledger, settings.retry_policy, now=clock)
         hooks = Hooks(directory, sandbox, invoker, reporter, failures, deadline=settings.hook_deadline)
         dispatcher = Dispatcher(directory, database, ledger, hooks, webhooks)
-        retries = RetryRunner(database, ledger, hooks, failures, now=clock)
+        retries = RetryRunner(ledger, hooks, failures, now=clock)
         sender = WebhookSender(directory, database, outbound, now=clock)
         scheduler = Scheduler(directory, database, clock)
-        runner = BackgroundRunner(
-            directory, database, invoker, reporter, dead_letters, deadline=settings.job_deadline, now=clock
-        )
+        runner = BackgroundRunner(directory, database, invoker, reporter, deadline=settings.job_deadline, now=clock)
         consumer = await _open_consumer(settings, stack)
         events = EventConsumer(
             consumer,
             database,
             dispatcher,
             hooks,
-            dead_letters,
+            UnreadableRecords(producer),
             records_in_flight=settings.records_in_flight,
             drain_seconds=settings.drain_seconds,
         )
@@ -180,7 +177,7 @@ async def run(settings: RuntimeSettings) -> None:
         await stack.enter_async_context(
             showing(settings.host, settings.runtime_metrics_port, shown, lambda: server.is_ready)
         )
-        relay = OutboxRelay(relay_database, producer)
+        relay = OutboxRelay(relay_database, producer, outline)
         lease = WorkerLease(
             redis,
             lambda: Worker(

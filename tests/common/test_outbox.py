@@ -3,15 +3,16 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import TypeAlias
 
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaTimeoutError
+from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 
 from services.common.kafka import open_producer
-from services.common.outbox import INSERT, OutboxRelay
+from services.common.outbox import INSERT, Message, OutboxRelay, add
 from services.common.topics import INSTALLATIONS
 from tests.runtime.conftest import runtime_dsn, runtime_pool, runtime_template
 
@@ -92,6 +93,34 @@ async def test_a_broker_that_goes_away_in_the_middle_loses_nothing(
     assert await relay.publish() == 3
     keys = [key for key, _ in await read(fresh_kafka_bootstrap, INSTALLATIONS.name, 4)]
     assert keys == [b"0", b"0", b"1", b"2"]
+
+
+async def test_a_key_that_is_no_text_is_published_as_it_is(
+    runtime_pool: Pool, producer: AIOKafkaProducer, fresh_kafka_bootstrap: str
+) -> None:
+    async with runtime_pool.acquire() as connection:
+        await add(connection, Message(INSTALLATIONS.name, b"\xff\0", b"v", [("n", "1")]))
+    assert await OutboxRelay(runtime_pool, producer).publish() == 1
+    assert await read(fresh_kafka_bootstrap, INSTALLATIONS.name, 1) == [(b"\xff\0", b"v")]
+
+
+def without_value(message: Message) -> Message:
+    return replace(message, value=None)
+
+
+async def test_a_message_that_kafka_refuses_for_its_size_goes_in_outline_and_holds_up_nothing(
+    runtime_pool: Pool, producer: AIOKafkaProducer, fresh_kafka_bootstrap: str
+) -> None:
+    async with runtime_pool.acquire() as connection:
+        for number, size in enumerate((1, 1_100_000, 1)):
+            await add(connection, Message(INSTALLATIONS.name, b"%d" % number, b"v" * size, ()))
+    with pytest.raises(MessageSizeTooLargeError):
+        await OutboxRelay(runtime_pool, producer).publish()
+    assert await waiting(runtime_pool) == 3
+    assert await OutboxRelay(runtime_pool, producer, without_value).publish() == 3
+    assert await waiting(runtime_pool) == 0
+    found = dict.fromkeys(await read(fresh_kafka_bootstrap, INSTALLATIONS.name, 5))
+    assert list(found) == [(b"0", b"v"), (b"1", None), (b"2", b"v")]
 
 
 async def test_one_relay_publishes_at_a_time(runtime_pool: Pool, producer: AIOKafkaProducer) -> None:

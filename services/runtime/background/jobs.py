@@ -22,7 +22,7 @@ from services.common.runtime_client import PluginFailed
 from services.runtime.background.retries import MOST_ATTEMPTS, pause_before
 from services.runtime.background.scheduler import utc_now
 from services.runtime.background.work import JOBS, TICKS, Work, WorkQueue
-from services.runtime.delivery.dead_letters import DeadLetters
+from services.runtime.delivery.dead_letters import letter
 from services.runtime.invocation import Invocation
 from services.runtime.invoker import Invoker
 from services.runtime.reporting import Reporter
@@ -51,7 +51,6 @@ class BackgroundRunner:
         database: "asyncpg.Pool[asyncpg.Record]",
         invoker: Invoker,
         reporter: Reporter,
-        dead_letters: DeadLetters,
         *,
         deadline: float,
         now: Callable[[], datetime] = utc_now,
@@ -61,7 +60,6 @@ class BackgroundRunner:
         self._queue = WorkQueue(database, uuid.uuid4().hex)
         self._invoker = invoker
         self._reporter = reporter
-        self._dead_letters = dead_letters
         self._deadline = deadline
         self._now = now
         self._chance = chance
@@ -147,20 +145,18 @@ class BackgroundRunner:
             await self._queue.postpone(work, self._now() + pause, attempts)
             return
         event = _event(installation, work)
-        await self._dead_letters.keep(
-            event,
-            event.record_key(installation.id).encode(),
-            failure.code,
-            failure.message,
-            installation=installation.id,
-            plugin=installation.plugin_id,
-            version=installation.version,
-            kind=work.kind,
-            name=work.name,
-            attempts=str(attempts),
-            at=self._now().isoformat(),
-        )
-        await self._queue.done(work)
+        facts = {
+            "installation": installation.id,
+            "plugin": installation.plugin_id,
+            "version": installation.version,
+            "kind": work.kind,
+            "name": work.name,
+            "attempts": str(attempts),
+            "at": self._now().isoformat(),
+        }
+        found = letter(event, event.record_key(installation.id).encode(), failure.code, failure.message, **facts)
+        if await self._queue.bury(work, self._invocation(installation, work).key, found):
+            log.warning("dead letter", code=failure.code, reason=failure.message, **facts)
 
     def _invocation(self, installation: Installation, work: Work) -> Invocation:
         if work.kind == "schedule":

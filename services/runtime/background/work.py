@@ -9,6 +9,10 @@ from typing import Literal
 
 import asyncpg
 
+from services.common.outbox import Message
+from services.runtime.delivery.dead_letters import bury
+from services.runtime.delivery.unit_of_work import InboxKey
+
 MOST_WAITING = 10_000
 """Jobs of one installation that may wait at the same time."""
 
@@ -35,6 +39,7 @@ WHERE id IN (
 RETURNING id, kind, installation_id, name, store_id, payload, planned_at, created_at, attempts
 """
 _RENEW = "UPDATE background_work SET due_at = $2 WHERE id = ANY($3::text[]) AND leased_by = $1 RETURNING id"
+_TAKE = "DELETE FROM background_work WHERE id = $2 AND leased_by = $1 RETURNING id"
 _POSTPONE = """
 UPDATE background_work SET due_at = $3, attempts = $4, leased_by = NULL WHERE id = $2 AND leased_by = $1
 """
@@ -128,3 +133,13 @@ class WorkQueue:
     async def done(self, work: Work) -> None:
         """Forget work that was done, or kept elsewhere."""
         await self._pool.execute("DELETE FROM background_work WHERE id = $1", work.id)
+
+    async def bury(self, work: Work, key: InboxKey, found: Message) -> bool:
+        """The last attempt failed: publish the dead letter ``found`` and forget the work.
+
+        False when the lease was lost, or another worker had committed the work's effects.
+        """
+        async with self._pool.acquire() as connection, connection.transaction():
+            if not await connection.fetch(_TAKE, self._holder, work.id):
+                return False
+            return await bury(connection, key, found)

@@ -15,7 +15,7 @@ from services.common.events import MalformedEvent, read_event
 from services.common.topics import EVENT_TOPICS
 from services.runtime.commerce import projector
 from services.runtime.delivery.arrivals import Arrival
-from services.runtime.delivery.dead_letters import DeadLetters
+from services.runtime.delivery.dead_letters import UnreadableRecords
 from services.runtime.delivery.dispatch import Dispatcher
 from services.runtime.delivery.hooks import Hooks
 from services.runtime.delivery.offsets import OffsetTracker
@@ -41,7 +41,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         database: "asyncpg.Pool[asyncpg.Record]",
         dispatcher: Dispatcher,
         hooks: Hooks,
-        dead_letters: DeadLetters,
+        unreadable: UnreadableRecords,
         *,
         records_in_flight: int,
         drain_seconds: float,
@@ -50,7 +50,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self._database = database
         self._dispatcher = dispatcher
         self._hooks = hooks
-        self._dead_letters = dead_letters
+        self._unreadable = unreadable
         self._records_in_flight = records_in_flight
         self._drain_seconds = drain_seconds
         self._progress = asyncio.Event()
@@ -155,7 +155,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
                     await projector.apply(connection, changes)
 
     async def _refuse(self, record: Record, code: str, reason: str) -> None:
-        await self._dead_letters.publish(record, code, reason, at=datetime.now(UTC).isoformat())
+        await self._unreadable.publish(record, code, reason, at=datetime.now(UTC).isoformat())
         self._offsets.of(TopicPartition(record.topic, record.partition)).finish(record.offset)
 
     def _taken(self, taking: "asyncio.Task[None]") -> None:

@@ -36,19 +36,19 @@ SELECT count(*) FILTER (WHERE installation_id = ANY($12)) AS here, count(*) AS t
 WHERE {_MATCHES} AND ($13::text IS NULL OR replay_id IS DISTINCT FROM $13)
 """  # noqa: S608
 _COUNT_ALL = f"SELECT count(*) FROM attempt_ledger WHERE {_MATCHES}"  # noqa: S608
-# What was committed all the same, by a worker that nobody waited for any more, needs no further attempt.
+# With the inbox row that made it a dead letter; one of another kind is of effects that were committed all the same.
 _REPLAY = f"""
 WITH taken AS MATERIALIZED (
-    SELECT id, EXISTS (
-        SELECT FROM inbox AS i WHERE i.installation_id = a.installation_id AND i.target = a.target
-            AND i.source = a.source AND i.id = a.event_id) AS done
-    FROM attempt_ledger AS a
+    SELECT id, installation_id, target, source, event_id FROM attempt_ledger
     WHERE {_MATCHES} AND installation_id = ANY($12) AND replay_id IS DISTINCT FROM $13 AND id > $15
     ORDER BY id LIMIT $16 FOR UPDATE
+), freed AS (
+    DELETE FROM inbox AS i USING taken AS t
+    WHERE i.installation_id = t.installation_id AND i.target = t.target AND i.source = t.source AND i.id = t.event_id
+        AND i.result = 'dead'::bytea
 )
 UPDATE attempt_ledger AS l
-SET state = CASE WHEN done THEN 'succeeded' ELSE 'waiting' END, finished_at = CASE WHEN done THEN $14::timestamptz END,
-    attempts = 0, due_at = $14, leased_by = NULL, replay_id = $13
+SET state = 'waiting', finished_at = NULL, attempts = 0, due_at = $14, leased_by = NULL, replay_id = $13
 FROM taken WHERE l.id = taken.id
 RETURNING l.id
 """  # noqa: S608

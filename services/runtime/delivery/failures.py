@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import stamina
+import structlog
 
 from outlet.manifest import HookDeclaration
 from services.common.runtime_client import PluginFailed
-from services.runtime.delivery.dead_letters import DeadLetters
+from services.runtime.delivery.dead_letters import letter, storable
 from services.runtime.delivery.lanes import HookRun, Lane
 from services.runtime.delivery.ledger import Failure, LeasedEntry, Ledger, NewEntry, OrderedKey
 from services.runtime.delivery.unit_of_work import InboxKey, is_transient
 from services.runtime.delivery.waiting_keys import WaitingKeys
+
+log = structlog.get_logger(__name__)
 
 MESSAGE_LENGTH = 2_000
 STACK_LENGTH = 8_000
@@ -49,12 +52,11 @@ def utc_now() -> datetime:
 
 
 class Failures:
-    """Keeps failed and parked events in the ledger. Waits for a database or broker that is away: nothing is dropped."""
+    """Keeps failed and parked events in the ledger. Waits for a database that is away: nothing is dropped."""
 
     def __init__(
         self,
         ledger: Ledger,
-        dead_letters: DeadLetters,
         policy: RetryPolicy,
         *,
         now: Callable[[], datetime] = utc_now,
@@ -62,7 +64,6 @@ class Failures:
     ) -> None:
         self.waiting_keys = WaitingKeys()
         self._ledger = ledger
-        self._dead_letters = dead_letters
         self._policy = policy
         self._now = now
         self._chance = chance
@@ -76,25 +77,29 @@ class Failures:
         hook, now, entry = run.lane.hook(run.event.type), self._now(), run.origin.entry
         attempts = entry.attempts if entry else 1
         most = entry.most_attempts if entry else self._policy.most_attempts(hook)
-        dead = attempts >= most or failure.code in FINAL
-        if dead:
-            await self._tell(run, failure.code, failure.message, attempts)
         kept = Failure(
             code=failure.code,
-            message=_storable(failure.message)[:MESSAGE_LENGTH],
-            stack=_storable(failure.stack)[-STACK_LENGTH:],
+            message=storable(failure.message)[:MESSAGE_LENGTH],
+            stack=storable(failure.stack)[-STACK_LENGTH:],
             at=now,
         )
-        due = now + self._policy.pause(hook, attempts, self._chance())
-        if entry is not None:
-            async for attempt in stamina.retry_context(on=is_transient_exception, attempts=None, timeout=None):
-                with attempt:
-                    await self._ledger.failed(
-                        entry, run.lane.installation.version, kept, due, dead=dead, ordered=hook.ordered
-                    )
+        if attempts >= most or failure.code in FINAL:
+            await self._bury(run, kept, attempts)
             return
-        first = self._entry(run.lane, run, attempts=1, due_at=due, failure=kept, dead=dead, ordered=hook.ordered)
-        await self._add_with_those_behind(first, run, ordered_only=True)
+        due = now + self._policy.pause(hook, attempts, self._chance())
+        if entry is None:
+            first = self._entry(run.lane, run, attempts=1, due_at=due, failure=kept, ordered=hook.ordered)
+            await self._add_with_those_behind(first, run, ordered_only=True)
+            return
+        version = run.lane.installation.version
+        async for attempt in stamina.retry_context(on=is_transient_exception, attempts=None, timeout=None):
+            with attempt:
+                await self._ledger.failed(entry, version, kept, due, ordered=hook.ordered)
+
+    async def bury(self, run: HookRun, entry: LeasedEntry) -> None:
+        """No worker came back from the last attempt: make the event a dead letter."""
+        reason = "the worker ended during the last attempt"
+        await self._bury(run, Failure(code="attempt_lost", message=reason, stack="", at=self._now()), entry.attempts)
 
     async def interrupted(self, run: HookRun) -> None:
         """The guest ended with this event and others in it: it gets another attempt, with the guest for itself."""
@@ -115,18 +120,11 @@ class Failures:
             run.origin.ended()
 
     async def _add_with_those_behind(self, first: NewEntry, run: HookRun, *, ordered_only: bool) -> None:
-        behind = run.lane.take_behind(run, ordered_only=ordered_only) if first.ordered and not first.dead else []
+        behind = run.lane.take_behind(run, ordered_only=ordered_only) if first.ordered else []
         now = self._now()
         await self._add([first, *(self._entry(run.lane, each, due_at=now) for each in behind)])
         for each in behind:
             each.origin.ended()
-
-    async def bury(self, run: HookRun, entry: LeasedEntry) -> None:
-        """No worker came back from the last attempt: make the event a dead letter."""
-        reason = "the worker ended during the last attempt"
-        await self._tell(run, "attempt_lost", reason, entry.attempts)
-        kept = Failure(code="attempt_lost", message=reason, stack="", at=self._now())
-        await self._ledger.failed(entry, run.lane.installation.version, kept, kept.at, dead=True, ordered=False)
 
     async def _add(self, entries: list[NewEntry]) -> None:
         keys: set[OrderedKey] = {(each.key.installation_id, each.record_key) for each in entries if each.ordered}
@@ -139,24 +137,32 @@ class Failures:
                 with attempt:
                     await self._ledger.add(entries)
 
-    async def _tell(self, run: HookRun, code: str, reason: str, attempts: int) -> None:
-        installation = run.lane.installation
+    async def _bury(self, run: HookRun, failure: Failure, attempts: int) -> None:
+        installation, entry = run.lane.installation, run.origin.entry
         topic, partition, offset = run.origin.position.rsplit("/", 2)
-        await self._dead_letters.keep(
-            run.origin.event,
-            run.origin.key,
-            code,
-            reason,
-            topic=topic,
-            partition=partition,
-            offset=offset,
-            installation=installation.id,
-            plugin=installation.plugin_id,
-            version=installation.version,
-            hook=run.event.type,
-            attempts=str(attempts),
-            at=self._now().isoformat(),
-        )
+        facts = {
+            "topic": topic,
+            "partition": partition,
+            "offset": offset,
+            "installation": installation.id,
+            "plugin": installation.plugin_id,
+            "version": installation.version,
+            "hook": run.event.type,
+            "attempts": str(attempts),
+            "at": failure.at.isoformat(),
+        }
+        found = letter(run.origin.event, run.origin.key, failure.code, failure.message, **facts)
+        async for attempt in stamina.retry_context(on=is_transient_exception, attempts=None, timeout=None):
+            with attempt:
+                if entry is not None:
+                    buried = await self._ledger.bury(entry, installation.version, failure, found)
+                else:
+                    new = self._entry(
+                        run.lane, run, attempts=attempts, due_at=failure.at, failure=failure, dead=True, ordered=False
+                    )
+                    buried = await self._ledger.bury_new(new, found)
+        if buried:
+            log.warning("dead letter", code=failure.code, reason=failure.message, **facts)
 
     def _entry(
         self,
@@ -191,8 +197,3 @@ class Failures:
 
 def is_transient_exception(error: Exception) -> bool:
     return is_transient(error)
-
-
-def _storable(text: str) -> str:
-    """PostgreSQL's text has no NUL, and no half of a surrogate pair."""
-    return text.replace("\0", "\ufffd").encode(errors="replace").decode()

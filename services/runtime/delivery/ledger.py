@@ -9,6 +9,8 @@ import asyncpg
 import msgspec
 
 from services.common.events import DomainEvent
+from services.common.outbox import Message
+from services.runtime.delivery.dead_letters import bury
 from services.runtime.delivery.unit_of_work import InboxKey
 
 OrderedKey: TypeAlias = tuple[str, bytes]
@@ -25,6 +27,7 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text
     AS a (installation_id, target, source, event_id, organization_id, store_id, plugin_id, version, record_key, event,
     ordered, state, attempts, most_attempts, due_at, code, message, stack, failed_at, alone, position)
 ON CONFLICT ON CONSTRAINT attempt_ledger_once DO NOTHING
+RETURNING id
 """
 _KNOWN = """
 SELECT installation_id, target, source, event_id FROM attempt_ledger
@@ -80,7 +83,9 @@ UPDATE attempt_ledger
 SET state = $3::text, due_at = $4, code = $5, message = $6, stack = $7, failed_at = $8, version = $9, leased_by = NULL,
     ordered = $10, alone = false, finished_at = CASE WHEN $3::text = 'dead' THEN $8::timestamptz END
 WHERE id = $1 AND leased_by = $2 AND state = 'waiting'
+RETURNING id
 """
+_SUCCEEDED_ELSEWHERE = "UPDATE attempt_ledger SET state = 'succeeded' WHERE id = $1"
 _GIVE_BACK = """
 UPDATE attempt_ledger SET due_at = $3, leased_by = NULL, attempts = attempts - 1, alone = alone OR $4
 WHERE id = ANY($1::bigint[]) AND leased_by = $2 AND state = 'waiting'
@@ -160,7 +165,7 @@ class Ledger:
     async def add(self, entries: Sequence[NewEntry]) -> None:
         """Keep entries, in this order; those that are known stay as they are."""
         if entries:
-            await self._pool.execute(_ADD, *(list(column) for column in zip(*map(_row, entries), strict=True)))
+            await self._pool.execute(_ADD, *_columns(entries))
 
     async def known(self, keys: Sequence[InboxKey]) -> set[InboxKey]:
         """Which of ``keys`` are in the ledger, whatever became of them: they are its business alone."""
@@ -200,22 +205,42 @@ class Ledger:
         await self._pool.execute(_SUCCEEDED, ids, now)
 
     async def failed(
-        self, entry: LeasedEntry, version: str, failure: Failure, due_at: datetime, *, dead: bool, ordered: bool
+        self, entry: LeasedEntry, version: str, failure: Failure, due_at: datetime, *, ordered: bool
     ) -> None:
-        """An attempt failed: another at ``due_at``, or none. Nothing happens when the lease was lost."""
-        await self._pool.execute(
-            _FAILED,
-            entry.id,
-            self._holder,
-            "dead" if dead else "waiting",
-            due_at,
-            failure.code,
-            failure.message,
-            failure.stack,
-            failure.at,
-            version,
-            ordered,
-        )
+        """An attempt failed: another at ``due_at``. Nothing happens when the lease was lost."""
+        await self._pool.execute(_FAILED, *self._outcome(entry, "waiting", version, failure, due_at, ordered=ordered))
+
+    async def bury(self, entry: LeasedEntry, version: str, failure: Failure, letter: Message) -> bool:
+        """The last attempt failed: publish the event's dead letter, and take its inbox row.
+
+        False when the lease was lost, or another worker had committed the event's effects: then it has succeeded.
+        """
+        async with self._pool.acquire() as connection, connection.transaction():
+            dead = self._outcome(entry, "dead", version, failure, failure.at, ordered=False)
+            if not await connection.fetch(_FAILED, *dead):
+                return False
+            return await self._bury(connection, entry.id, entry.key, letter)
+
+    async def bury_new(self, entry: NewEntry, letter: Message) -> bool:
+        """The only attempt failed: add the event as a dead letter, as :meth:`bury` does.
+
+        False when it is known, or its effects were committed.
+        """
+        async with self._pool.acquire() as connection, connection.transaction():
+            added: int | None = await connection.fetchval(_ADD, *_columns([entry]))
+            return added is not None and await self._bury(connection, added, entry.key, letter)
+
+    async def _bury(self, connection: asyncpg.Connection, entry_id: int, key: InboxKey, letter: Message) -> bool:
+        buried = await bury(connection, key, letter)
+        if not buried:
+            await connection.execute(_SUCCEEDED_ELSEWHERE, entry_id)
+        return buried
+
+    def _outcome(
+        self, entry: LeasedEntry, state: str, version: str, failure: Failure, due_at: datetime, *, ordered: bool
+    ) -> tuple[object, ...]:
+        found = (failure.code, failure.message, failure.stack, failure.at)
+        return entry.id, self._holder, state, due_at, *found, version, ordered
 
     async def give_back(self, ids: Sequence[int], now: datetime, *, alone: bool = False) -> None:
         """They were not tried after all, or nobody can say what their attempt came to: then the next is ``alone``."""
@@ -259,6 +284,10 @@ def _row(entry: NewEntry) -> tuple[object, ...]:
         entry.alone,
         entry.position,
     )
+
+
+def _columns(entries: Sequence[NewEntry]) -> list[list[object]]:
+    return [list(column) for column in zip(*map(_row, entries), strict=True)]
 
 
 def _leased(rows: Sequence[asyncpg.Record]) -> list[LeasedEntry]:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-import asyncpg
 import structlog
 
 from services.common.database import DATABASE_ERRORS
@@ -17,7 +16,6 @@ from services.runtime.delivery.admission import Admission, admission
 from services.runtime.delivery.failures import Failures, utc_now
 from services.runtime.delivery.hooks import Hooks
 from services.runtime.delivery.ledger import LeasedEntry, Ledger
-from services.runtime.delivery.unit_of_work import already_done
 
 log = structlog.get_logger(__name__)
 
@@ -73,14 +71,12 @@ class RetryRunner:
 
     def __init__(
         self,
-        database: "asyncpg.Pool[asyncpg.Record]",
         ledger: Ledger,
         hooks: Hooks,
         failures: Failures,
         *,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._database = database
         self._ledger = ledger
         self._hooks = hooks
         self._failures = failures
@@ -182,12 +178,9 @@ class RetryRunner:
             del self._returned[: len(returned)]
 
     async def _bury(self, now: datetime) -> None:
-        exhausted = await self._ledger.lease_exhausted(now, now + LEASE, PER_INSTALLATION)
-        done = await already_done(self._database, [entry.key for entry in exhausted])
-        await self._ledger.succeeded([entry.id for entry in exhausted if entry.key in done], now)
-        for entry in exhausted:
+        for entry in await self._ledger.lease_exhausted(now, now + LEASE, PER_INSTALLATION):
             installation = self._hooks.installation(entry.installation_id)
-            if entry.key not in done and installation is not None:
+            if installation is not None:
                 await self._failures.bury(self._hooks.stray(Retry(entry, self), installation), entry)
 
     def _start(self, entry: LeasedEntry) -> None:

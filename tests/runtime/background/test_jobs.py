@@ -16,7 +16,6 @@ from outlet import _values
 from outlet._calls import JobCall, TickCall
 from outlet.manifest import JobDeclaration, ScheduleDeclaration
 from services.common.directory import Breaker, Directory, Installation
-from services.common.events import DomainEvent
 from services.common.runtime_client import PluginFailed
 from services.runtime.background import work
 from services.runtime.background.jobs import AT_ONCE, LEASE, PER_INSTALLATION, BackgroundRunner
@@ -29,6 +28,7 @@ from services.runtime.plugin_api.groups import Context
 from services.runtime.plugin_api.session import PluginApiSession
 from services.runtime.sandbox import GuestCall
 from tests.runtime.background.clock import Clock
+from tests.runtime.delivery.letters import published
 from tests.runtime.installations import installation
 from tests.runtime.resources import resources
 from tests.runtime.scripted import Api, Script, ScriptedSandbox, raising
@@ -43,7 +43,6 @@ class Notes:
 
     failures: list[tuple[str, str | None]] = field(default_factory=list)
     runs: list[tuple[str, str | None]] = field(default_factory=list)
-    letters: list[tuple[DomainEvent, dict[str, str]]] = field(default_factory=list)
 
     def hook_ran(self, _: Installation, hook: str, store: str | None, seconds: float) -> None:
         assert seconds > 0
@@ -54,9 +53,6 @@ class Notes:
 
     def failed(self, _: Installation, during: str, failure: PluginFailed, event_id: str, __: str | None) -> None:
         self.failures.append((f"{during}: {failure.code}", event_id))
-
-    async def keep(self, event: DomainEvent, key: str, code: str, reason: str, **facts: str) -> None:
-        self.letters.append((event, {"key": key, "code": code, "reason": reason, **facts}))
 
 
 class Platform:
@@ -81,7 +77,7 @@ class Platform:
         notes: Any = self.notes
         invoker = Invoker(self.pool, sandbox, resources(), notes)  # type: ignore[arg-type]
         runner = BackgroundRunner(
-            self.directory, self.pool, invoker, notes, notes, deadline=5.0, now=self.clock, chance=lambda: 1.0
+            self.directory, self.pool, invoker, notes, deadline=5.0, now=self.clock, chance=lambda: 1.0
         )
         return runner, sandbox
 
@@ -288,9 +284,10 @@ async def test_a_failing_job_is_tried_eight_times_with_growing_pauses_and_then_k
     attempts = [msgspec.msgpack.decode(call.payload, type=JobCall).attempt for call, _ in sandbox.calls]
     assert attempts == [1, 2, 3, 4, 5, 6, 7, 8]
     assert platform.notes.failures == [("job mail: plugin_raised", made)] * 8
-    [(event, facts)] = platform.notes.letters
-    assert (event.id, event.type, event.organization, event.store) == (made, "loyalty-points/mail", "acme", "s1")
-    assert json.loads(event.data) == {"total": "9.90"}
+    [facts] = await published(platform.pool)
+    told = {name: facts[f"ce_{name}"] for name in ("id", "type", "organization", "store")}
+    assert told == {"id": made, "type": "loyalty-points/mail", "organization": "acme", "store": "s1"}
+    assert json.loads(await platform.pool.fetchval("SELECT value FROM outbox")) == {"total": "9.90"}
     assert facts["code"] == "plugin_raised"
     assert {name: facts[name] for name in ("kind", "name", "attempts", "installation")} == {
         "kind": "job",
@@ -298,6 +295,28 @@ async def test_a_failing_job_is_tried_eight_times_with_growing_pauses_and_then_k
         "attempts": "8",
         "installation": platform.installation.id,
     }
+
+
+async def test_the_last_failure_of_a_job_whose_effects_another_worker_committed_makes_no_dead_letter(
+    platform: Platform,
+) -> None:
+    await platform.enqueue({"name": "mail"})
+    overtaken, _ = platform.worker(raising)
+    for _ in range(7):
+        assert await all_of(overtaken) == 1
+        platform.clock.forward(hours=1)
+
+    async def late(_: Api, __: GuestCall) -> bytes | None:
+        await platform.pool.execute(
+            "INSERT INTO inbox (installation_id, target, source, id) "
+            "SELECT installation_id, name, $1, id FROM background_work",
+            work.JOBS,
+        )
+        raise PluginFailed("plugin_raised", "too late")
+
+    last, _ = platform.worker(late)
+    assert await all_of(last) == 1
+    assert (await platform.waiting(), await published(platform.pool)) == (0, [])
 
 
 async def test_a_failed_attempt_keeps_nothing_and_the_next_one_can_succeed(platform: Platform) -> None:
@@ -314,7 +333,7 @@ async def test_a_failed_attempt_keeps_nothing_and_the_next_one_can_succeed(platf
     assert await platform.effects() == 0
     platform.clock.forward(seconds=11)
     assert await all_of(runner) == 1
-    assert (await platform.effects(), await platform.waiting(), platform.notes.letters) == (1, 0, [])
+    assert (await platform.effects(), await platform.waiting()) == (1, 0)
 
 
 async def test_jobs_of_what_is_deactivated_wait_until_it_is_active_again(platform: Platform) -> None:

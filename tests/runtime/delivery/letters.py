@@ -1,6 +1,7 @@
 """Dead letters as tests need them: entries of the ledger that failed for good."""
 
 import itertools
+import json
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -8,6 +9,7 @@ import asyncpg
 
 from services.common.directory import Installation
 from services.common.events import DomainEvent
+from services.common.topics import DEAD_LETTERS
 from services.runtime.delivery.ledger import Failure, Ledger, NewEntry
 from services.runtime.delivery.unit_of_work import InboxKey
 
@@ -55,6 +57,14 @@ def letter(installation: Installation, **changes: Any) -> NewEntry:
         failure=Failure(code=facts["code"], message=facts["message"], stack="Traceback ...", at=facts["at"]),
         dead=True,
     )
+
+
+async def published(pool: Pool) -> list[dict[str, str]]:
+    """The dead letters that wait to be published, as their headers say of them, without ``outlet_``."""
+    rows = await pool.fetch("SELECT headers FROM outbox WHERE topic = $1 ORDER BY id", DEAD_LETTERS.name)
+    return [
+        {name.removeprefix("outlet_"): content for name, content in json.loads(row["headers"]).items()} for row in rows
+    ]
 
 
 async def keep(pool: Pool, *letters: NewEntry) -> list[int]:

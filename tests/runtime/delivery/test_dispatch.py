@@ -23,6 +23,7 @@ from services.runtime.invocation import source_of
 from services.runtime.invoker import Invoker
 from services.runtime.outbound.webhooks.feed import WebhookFeed
 from services.runtime.sandbox import GuestCall
+from tests.runtime.delivery.letters import published
 from tests.runtime.installations import installation
 from tests.runtime.resources import resources
 from tests.runtime.scripted import Api, Script, ScriptedSandbox, raising
@@ -36,7 +37,6 @@ class Notes:
 
     failures: list[PluginFailed] = field(default_factory=list)
     runs: list[tuple[str, str]] = field(default_factory=list)
-    letters: list[dict[str, str]] = field(default_factory=list)
     finished: list[int] = field(default_factory=list)
     crashes: list[BaseException] = field(default_factory=list)
 
@@ -56,9 +56,6 @@ class Notes:
         assert store == "s1"
         assert (during, bool(event_id)) == ("sale.created", True)
         self.failures.append(failure)
-
-    async def keep(self, _: DomainEvent, __: bytes, code: str, reason: str, **facts: str) -> None:
-        self.letters.append({"code": code, "reason": reason, **facts})
 
     def finish(self, offset: int) -> None:
         self.finished.append(offset)
@@ -93,7 +90,7 @@ def scripted_dispatcher(
     noted: Any = notes
     invoker = Invoker(pool, scripted, resources(webhooks=webhooks or WebhookFeed()), noted)
     ledger = Ledger(pool, "tests")
-    failures = Failures(ledger, noted, RetryPolicy())
+    failures = Failures(ledger, RetryPolicy())
     hooks = Hooks(directory, scripted, invoker, noted, failures, deadline=5.0)
     hooks.crashed = notes.crashes.append
     return Dispatcher(directory, pool, ledger, hooks, webhooks)
@@ -198,7 +195,7 @@ async def test_a_failing_hook_is_reported_and_its_event_kept_for_another_attempt
     await bench.notes.until_finished(1)
     assert [failure.code for failure in bench.notes.failures] == ["plugin_raised"]
     assert bench.notes.runs == [("sale.created", "s1")]
-    assert bench.notes.letters == []
+    assert await published(bench.pool) == []
     (kept,) = await bench.pool.fetch("SELECT state, attempts, code, message FROM attempt_ledger")
     assert tuple(kept) == ("waiting", 1, "plugin_raised", "ValueError: no")
 

@@ -11,8 +11,11 @@ import msgspec
 import pytest
 
 from outlet.manifest import HookDeclaration
+from services.common.dead_letters import Selection
 from services.common.directory import Breaker, Directory, Installation
 from services.common.runtime_client import PluginFailed
+from services.common.topics import DEAD_LETTERS
+from services.runtime.delivery.dead_letter_queries import DeadLetterQueries
 from services.runtime.delivery.dispatch import Dispatcher
 from services.runtime.delivery.failures import Failures, RetryPolicy
 from services.runtime.delivery.hooks import Hooks
@@ -23,6 +26,7 @@ from services.runtime.delivery.unit_of_work import InboxKey
 from services.runtime.invocation import Invocation
 from services.runtime.invoker import Invoker
 from services.runtime.sandbox import GuestCall, PluginInterrupted
+from tests.runtime.delivery.letters import published
 from tests.runtime.delivery.test_dispatch import Notes, arrival
 from tests.runtime.installations import installation
 from tests.runtime.resources import resources
@@ -30,6 +34,13 @@ from tests.runtime.scripted import Api, Script, ScriptedSandbox
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 EVER = 1_000.0
+
+
+async def effects(pool: Pool) -> list[str]:
+    """What plugins emitted, and is committed."""
+    query = "SELECT headers ->> 'ce_type' AS type FROM outbox WHERE topic <> $1"
+    rows = await pool.fetch(query, DEAD_LETTERS.name)
+    return [row["type"] for row in rows]
 
 
 @dataclass
@@ -75,11 +86,11 @@ class World:
         sandbox: Any = ScriptedSandbox(script)
         noted: Any = self.notes
         ledger = Ledger(self.pool, name)
-        failures = Failures(ledger, noted, policy or RetryPolicy(), now=self.clock, chance=lambda: 1.0)
+        failures = Failures(ledger, policy or RetryPolicy(), now=self.clock, chance=lambda: 1.0)
         invoker = Invoker(self.pool, sandbox, resources(), noted)
         hooks = Hooks(self.directory, sandbox, invoker, noted, failures, deadline=5.0)
         hooks.crashed = self.notes.crashes.append
-        runner = RetryRunner(self.pool, ledger, hooks, failures, now=self.clock)
+        runner = RetryRunner(ledger, hooks, failures, now=self.clock)
         return Worker(Dispatcher(self.directory, self.pool, ledger, hooks), runner, sandbox)
 
     def install(self, **hook: Any) -> Installation:
@@ -147,7 +158,7 @@ async def test_a_hook_is_tried_as_often_as_it_may_and_then_its_event_is_a_dead_l
         await worker.until(world.tried(attempts))
     assert await world.states() == [("e1", "dead", 3)]
     assert len(worker.sandbox.calls) == 3
-    assert [(letter["code"], letter["attempts"]) for letter in world.notes.letters] == [("plugin_raised", "3")]
+    assert [(letter["code"], letter["attempts"]) for letter in await published(world.pool)] == [("plugin_raised", "3")]
     world.clock.pass_by(days=1)
     assert await worker.runner.turn() == 0
 
@@ -192,7 +203,7 @@ async def test_workers_that_are_killed_in_the_middle_have_made_their_attempt(wor
     await survivor.until(world.in_states("dead"))
     assert await world.states() == [("e1", "dead", 4)]
     assert (begun, survivor.sandbox.calls) == (["two", "three", "four"], [])
-    assert [letter["code"] for letter in world.notes.letters] == ["attempt_lost"]
+    assert [letter["code"] for letter in await published(world.pool)] == ["attempt_lost"]
 
 
 async def test_what_was_committed_by_a_worker_that_was_killed_just_after_is_no_dead_letter(world: World) -> None:
@@ -207,7 +218,7 @@ async def test_what_was_committed_by_a_worker_that_was_killed_just_after_is_no_d
     await world.pool.execute("INSERT INTO inbox VALUES ($1, $2, $3, $4)", *key.row())
     world.clock.pass_by(minutes=5)
     await worker.until(world.in_states("succeeded"))
-    assert world.notes.letters == []
+    assert await published(world.pool) == []
 
 
 async def test_a_redelivered_event_that_waits_for_its_next_attempt_is_not_tried_before(world: World) -> None:
@@ -249,6 +260,96 @@ async def test_a_dead_letter_lets_the_later_events_of_its_key_go_on(world: World
     await worker.consume(arrival(world.notes, 1), arrival(world.notes, 2))
     await world.notes.until_finished(2)
     assert (done, await world.states()) == ([2], [("e1", "dead", 1)])
+
+
+async def test_a_repetition_of_what_became_a_dead_letter_has_no_effect(world: World) -> None:
+    """The copy comes from where nobody has read before, so nobody asks; and the plugin would not fail it this time."""
+    world.install(attempts=1)
+    script, _ = failing(1, times=1)
+    worker = world.worker(script)
+    await worker.consume(arrival(world.notes, 1))
+    await world.notes.until_finished(1)
+    copy = arrival(world.notes, 2, event_id="e1")
+    copy.seen_before = False
+    await worker.consume(copy)
+    await world.notes.until_finished(2)
+    assert len(worker.sandbox.calls) == 2
+    assert await effects(world.pool) == []
+    assert (len(await published(world.pool)), await world.states()) == (1, [("e1", "dead", 1)])
+
+
+async def test_a_worker_that_comes_back_after_its_event_died_has_no_effect(world: World) -> None:
+    world.install(attempts=2)
+    began, go_on = asyncio.Event(), asyncio.Event()
+    calls = 0
+
+    async def slow_at_last(api: Api, call: GuestCall) -> bytes | None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise PluginFailed("plugin_raised", "ValueError: no")
+        began.set()
+        await go_on.wait()
+        await api("events.emit", {"event": "done", "data": {}})
+        return None
+
+    zombie = world.worker(slow_at_last, "zombie")
+    await zombie.consume(arrival(world.notes, 1))
+    await world.notes.until_finished(1)
+    world.clock.pass_by(seconds=10)
+    assert await zombie.runner.turn() == 1
+    await began.wait()
+    world.clock.pass_by(minutes=5)
+    await world.worker(failing()[0], "two").until(world.in_states("dead"))
+    go_on.set()
+
+    async def idle() -> bool:
+        return not zombie.dispatcher.hooks.lanes()
+
+    await zombie.until(idle)
+    assert await effects(world.pool) == []
+    assert [letter["code"] for letter in await published(world.pool)] == ["attempt_lost"]
+    assert await world.states() == [("e1", "dead", 2)]
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+async def test_the_last_failure_of_an_event_whose_effects_another_worker_committed_makes_no_dead_letter(
+    world: World, attempts: int
+) -> None:
+    found = world.install(attempts=attempts)
+    key = InboxKey(found.id, "sale.created", "urn:pos", "e1")
+    calls = 0
+
+    async def overtaken(_: Api, __: GuestCall) -> bytes | None:
+        nonlocal calls
+        calls += 1
+        if calls == attempts:
+            await world.pool.execute("INSERT INTO inbox VALUES ($1, $2, $3, $4)", *key.row())
+        raise PluginFailed("plugin_raised", "ValueError: no")
+
+    worker = world.worker(overtaken)
+    await worker.consume(arrival(world.notes, 1))
+    await world.notes.until_finished(1)
+    world.clock.pass_by(seconds=10)
+    await worker.until(world.in_states("succeeded"))
+    assert calls == attempts
+    assert await published(world.pool) == []
+
+
+async def test_a_replayed_dead_letter_can_have_its_effect_and_has_it_once(world: World) -> None:
+    found = world.install(attempts=1)
+    script, done = failing(1, times=1)
+    worker = world.worker(script)
+    await worker.consume(arrival(world.notes, 1))
+    await world.notes.until_finished(1)
+    assert await world.states() == [("e1", "dead", 1)]
+    await DeadLetterQueries(world.pool, now=world.clock).replay(Selection(organization="acme"), [found.id], "r1")
+    await worker.until(world.in_states("succeeded"))
+    copy = arrival(world.notes, 2, event_id="e1")
+    copy.seen_before = False
+    await worker.consume(copy)
+    await world.notes.until_finished(2)
+    assert (done, len(await effects(world.pool))) == ([1], 1)
 
 
 async def test_without_order_later_events_of_a_key_go_on(world: World) -> None:
@@ -362,7 +463,7 @@ async def test_an_event_that_can_never_be_read_is_a_dead_letter_at_once(world: W
     await worker.consume(arrival(world.notes, 1))
     await world.notes.until_finished(1)
     assert await world.states() == [("e1", "dead", 1)]
-    assert [letter["code"] for letter in world.notes.letters] == ["invalid_event"]
+    assert [letter["code"] for letter in await published(world.pool)] == ["invalid_event"]
 
 
 async def test_what_was_deactivated_waits_without_losing_attempts(world: World) -> None:
