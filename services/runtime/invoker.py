@@ -15,7 +15,14 @@ from services.common.directory import Installation
 from services.common.runtime_client import LifecycleHook, PluginFailed
 from services.runtime.background import clocks
 from services.runtime.delivery import ledger
-from services.runtime.delivery.unit_of_work import AlreadyDone, TransactionDoomed, UnitOfWork, is_transient
+from services.runtime.delivery.shared_work import SharedWork, Sharing
+from services.runtime.delivery.unit_of_work import (
+    AlreadyDone,
+    TransactionDoomed,
+    UndoneTogether,
+    UnitOfWork,
+    is_transient,
+)
 from services.runtime.invocation import Invocation
 from services.runtime.isolation import ENTER
 from services.runtime.limits.rate_limiter import Allowance
@@ -101,15 +108,22 @@ class Invoker:
         """What is left of an installation's API calls."""
         return self._resources.rates.allowance(installation.id)
 
+    def sharing(self, invocation: Invocation) -> Sharing:
+        """What the invocations of this one's installation can share their transactions by."""
+        return Sharing(self._database, invocation.scope)
+
     async def forget(self, invocation: Invocation) -> None:
         """Drop what an installation stored, or leave it as was asked, without running its code."""
         async with self._database.acquire() as connection, connection.transaction():
             await connection.execute(ENTER, *invocation.scope.row())
             await dispose(connection, invocation.installation)
 
-    def open(self, invocation: Invocation) -> "Attempt":
-        """An attempt whose API calls can be answered, and which :meth:`Attempt.conclude` brings to its end."""
-        return Attempt(invocation, self._database, self._resources, self._reporter, self.call)
+    def open(self, invocation: Invocation, sharing: Sharing | None = None) -> "Attempt":
+        """An attempt whose API calls can be answered, and which :meth:`Attempt.conclude` brings to its end.
+
+        With ``sharing``, it may share its transaction with others.
+        """
+        return Attempt(invocation, self._database, self._resources, self._reporter, self.call, sharing)
 
     async def _attempt(self, invocation: Invocation, *, alone: bool) -> bytes:
         attempt = self.open(invocation)
@@ -139,12 +153,13 @@ class Attempt:
         resources: Resources,
         reporter: Reporter,
         call: Callable[[Invocation], Awaitable[bytes]],
+        sharing: Sharing | None = None,
     ) -> None:
         self._invocation = invocation
         self._database = database
         self._rates = resources.rates
         self._reporter = reporter
-        self._work = UnitOfWork(database, invocation.key, invocation.scope)
+        self._work = _work(invocation, database, sharing)
         self._session = PluginApiSession(Context(invocation, self._work, resources, call))
         self._limited: list[ApiRefusal] = []
 
@@ -176,7 +191,7 @@ class Attempt:
             result = await self._keep(result)
         except (PluginFailed, TransactionDoomed) as error:
             raise _verdict(error, work, self._limited) from (work.failure or error)
-        except DATABASE_ERRORS as error:
+        except (UndoneTogether, *DATABASE_ERRORS) as error:
             if is_transient(error):
                 raise PlatformFailed from error
             raise
@@ -200,6 +215,12 @@ class Attempt:
                 await dispose(connection, invocation.installation)
         await work.commit(result if invocation.kind in ("route", "lifecycle") else None)
         return result
+
+
+def _work(invocation: Invocation, database: "asyncpg.Pool[asyncpg.Record]", sharing: Sharing | None) -> UnitOfWork:
+    if sharing is None or not sharing.invites(invocation.target):
+        return UnitOfWork(database, invocation.key, invocation.scope)
+    return SharedWork(database, invocation.key, invocation.scope, sharing)
 
 
 def _stands(work: UnitOfWork) -> bool:
@@ -229,7 +250,7 @@ async def _answer(session: PluginApiSession, method: str, arguments: dict[str, A
         return await session(method, arguments)
     except ApiRefusal:
         raise
-    except (AlreadyDone, TransactionDoomed) as error:
+    except (AlreadyDone, TransactionDoomed, UndoneTogether) as error:
         raise ApiRefusal("transaction_failed", str(error)) from error
     except DATABASE_ERRORS as error:
         # What the database says stays on the host's side; the attempt is doomed and judged when the call ends.

@@ -10,7 +10,9 @@ from services.common.runtime_client import PluginFailed
 from services.runtime.delivery.failures import Failures
 from services.runtime.delivery.lanes import HookRun, Lane
 from services.runtime.delivery.origins import Origin
+from services.runtime.delivery.shared_work import Sharing
 from services.runtime.delivery.unit_of_work import AlreadyDone
+from services.runtime.invocation import Invocation
 from services.runtime.invoker import Attempt, Invoker, PlatformFailed, guest_key
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.reporting import Reporter
@@ -41,6 +43,7 @@ class Hooks:
         self._deadline = deadline
         self._lanes: dict[str, Lane] = {}
         self._fresh: dict[str, Lane] = {}
+        self._sharing: dict[str, Sharing] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
         self.crashed: Callable[[BaseException], None] = _raise
@@ -97,13 +100,19 @@ class Hooks:
     def empty(self, lane: Lane) -> None:
         if self._lanes.get(lane.installation.id) is lane:
             del self._lanes[lane.installation.id]
+            sharing = self._sharing.get(lane.installation.id)
+            if sharing is not None and sharing.untroubled:
+                del self._sharing[lane.installation.id]
 
     def open(self, run: HookRun) -> RunningCall:
         if self._closed:
             refused = RunningCall(_refuse)
             refused.result.add_done_callback(lambda result: result.exception())  # nobody waits for it
             return refused
-        attempt = self._invoker.open(run.invocation)
+        invocation = run.invocation
+        # What has failed before runs in a transaction of its own.
+        sharing = self._sharing_of(invocation) if run.origin.entry is None else None
+        attempt = self._invoker.open(invocation, sharing)
         running = RunningCall(attempt.answer)
         self._start(self._conclude(run, attempt, running))
         return running
@@ -162,6 +171,12 @@ class Hooks:
         await self.failures.keep(run, failure)
         run.origin.kept()
         run.finish()
+
+    def _sharing_of(self, invocation: Invocation) -> Sharing:
+        found = self._sharing.get(invocation.installation.id)
+        if found is None:
+            found = self._sharing[invocation.installation.id] = self._invoker.sharing(invocation)
+        return found
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -37,7 +37,17 @@ JOIN unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS asked (installati
 USING (installation_id, target, source, id)
 """
 
+
+class UndoneTogether(Exception):
+    """A shared transaction was undone, on whoever's account: the invocation is to run again, in one of its own."""
+
+
+class NotShared(UndoneTogether):
+    """What an invocation asks for needs a transaction of its own."""
+
+
 TRANSIENT = (
+    UndoneTogether,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
