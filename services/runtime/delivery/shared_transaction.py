@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import asyncpg
+import structlog
 
 from services.common.database import DATABASE_ERRORS
 from services.runtime.delivery import combined
 from services.runtime.delivery.combined import Statement
 from services.runtime.delivery.unit_of_work import ACQUIRE_SECONDS, InboxKey, NotShared, UndoneTogether
 from services.runtime.isolation import ENTER, ENTERED, Scope
+
+log = structlog.get_logger(__name__)
 
 MOST_MEMBERS = 64
 OPEN_SECONDS = 0.01
@@ -144,6 +147,7 @@ class SharedTransaction:
                 await self._work(connection)
         except (UndoneTogether, TimeoutError, *DATABASE_ERRORS) as error:
             self._undo(error)
+            log.info("shared transaction undone", hooks=self._joined, reason=repr(self._failure))
             self._ended(False)
         except BaseException as error:
             self._undo(error)
