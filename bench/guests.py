@@ -15,12 +15,26 @@ import psutil
 
 import outlet
 from bench.calls import PluginCalls
-from bench.parts import FOLDER, built_plugin, open_pool, python, scratch
-from bench.results import Goal, Result, result
+from bench.grounds import Grounds
+from bench.parts import PLUGIN, built_plugin, open_pool, python, scratch
+from bench.processes import pss_mib
+from bench.results import Findings, Goal, Result, result
+from bench.scale import Scale
 from services.runtime.sandbox import Zygote
 
 OPEN_ZYGOTE = Path(__file__).parent / "contenders" / "open_zygote.py"
 ROOT = Path(__file__).parents[1]
+
+
+async def guests(_: Grounds, scale: Scale) -> Findings:
+    """All of it, one after the other: measurements that run beside each other measure each other."""
+    found = [
+        await starts(scale.guests),
+        await memory(scale.guests, scale.guest_rounds),
+        await api_calls(scale.guest_rounds, scale.api_calls),
+        await walls(scale.wall_rounds, scale.wall_events),
+    ]
+    return Findings([each for each in found if each is not None])
 
 
 async def starts(runs: int) -> Result:
@@ -51,11 +65,11 @@ async def memory(guests: int, runs: int) -> Result | None:
         processes = psutil.Process(zygote.pid).children()
         for _ in range(runs):
             try:
-                of_guests.append(statistics.median(_pss_mib(process.pid) for process in processes))
+                of_guests.append(statistics.median(pss_mib(process.pid) for process in processes))
             except PermissionError:  # guests hide their memory from all but root
                 return None
             interpreter = await _fresh_interpreter()
-            of_fresh.append(_pss_mib(interpreter.pid))
+            of_fresh.append(pss_mib(interpreter.pid))
             await _end(interpreter)
     return result(f"memory of one of {guests} idle guests", "MiB", of_guests, peer="fresh interpreter", peers=of_fresh)
 
@@ -109,7 +123,7 @@ def _processor_seconds(guest: psutil.Process) -> float:
 
 async def _fresh_interpreter() -> Process:
     process = await asyncio.create_subprocess_exec(
-        *python("-m", "bench.contenders.fresh_interpreter", str(FOLDER)), cwd=ROOT, stdin=PIPE, stdout=PIPE
+        *python("-m", "bench.contenders.fresh_interpreter", str(PLUGIN)), cwd=ROOT, stdin=PIPE, stdout=PIPE
     )
     await _greeted(process)
     return process
@@ -143,8 +157,3 @@ async def _open_zygote() -> AsyncIterator[tuple[Zygote, int]]:
                 yield zygote, process.pid
         finally:
             await _end(process)
-
-
-def _pss_mib(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024

@@ -8,32 +8,16 @@ from pathlib import Path
 
 from outlet import package
 from outlet.package import Package
-from services.common.directory import Installation
 from services.runtime.sandbox import SandboxPool, Zygote
 
-FOLDER = Path(__file__).parent / "plugin"
+PLUGIN = Path(__file__).parent / "plugin"
+HANGING_PLUGIN = Path(__file__).parent / "hanging_plugin"
+LOYALTY_PLUGIN = Path(__file__).parents[1] / "plugins" / "loyalty_points"
 
 
-def built_plugin() -> Package:
-    """The package of the plugin that is measured."""
-    return package.build(FOLDER)
-
-
-def installed(plugin: Package, organization: str = "acme") -> Installation:
-    """An active installation of it."""
-    return Installation(
-        id=f"bench-{organization}",
-        revision=1,
-        plugin_id=plugin.manifest.plugin_id,
-        version=plugin.manifest.version,
-        digest=plugin.digest,
-        organization_id=organization,
-        store_id=None,
-        status="active",
-        config={},
-        grants=(),
-        manifest=plugin.manifest,
-    )
+def built_plugin(folder: Path = PLUGIN) -> Package:
+    """The package of a plugin; of the one that does next to nothing."""
+    return package.build(folder)
 
 
 @asynccontextmanager

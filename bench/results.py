@@ -1,16 +1,14 @@
 """What was measured, for people and for programs."""
 
 import json
-import os
-import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-FOLDER = Path(__file__).parent
+from bench.charts import Chart
+from bench.figures import ratios
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,17 +32,23 @@ class Goal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """``value`` and the ``peer``'s are medians of runs; ``ratio`` is the median of the runs' own ratios."""
+    """``value`` is the median of the rounds; ``ratio``, to ``peer``, the median of the rounds' own ratios."""
 
     name: str
     value: float
     unit: str
-    runs: int
     peer: str | None = None
-    peer_value: float | None = None
     ratio: float | None = None
     goal: str | None = None
     holds: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Of one part of the benchmark."""
+
+    results: Sequence[Result]
+    charts: Sequence[Chart] = ()
 
 
 def result(
@@ -56,62 +60,63 @@ def result(
     peers: Sequence[float] = (),
     goal: Goal | None = None,
 ) -> Result:
-    """Put the runs of one measurement together; the n-th of ``values`` ran beside the n-th of ``peers``."""
+    """Put the rounds of one measurement together; the n-th of ``values`` ran beside the n-th of ``peers``."""
     value = statistics.median(values)
-    ratio = statistics.median(a / b for a, b in zip(values, peers, strict=True)) if peers else None
+    ratio = statistics.median(ratios(values, peers)) if peers else None
     return Result(
         name=name,
-        value=round(value, 3),
+        value=_rounded(value),
         unit=unit,
-        runs=len(values),
         peer=peer,
-        peer_value=round(statistics.median(peers), 3) if peers else None,
-        ratio=None if ratio is None else round(ratio, 3),
+        ratio=None if ratio is None else _rounded(ratio),
         goal=None if goal is None else str(goal),
         holds=None if goal is None else goal.holds(value, ratio),
     )
 
 
-def machine() -> dict[str, str]:
-    """What it was measured on."""
-    info = dict(
-        line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines() if ":" in line
-    )
-    model = next((value.strip() for key, value in info.items() if key.strip() == "model name"), platform.machine())
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    return {
-        "processor": f"{model}, {os.cpu_count()} cores",
-        "memory": f"{memory:.0f} GiB",
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "load": f"{os.getloadavg()[0]:.1f}",
-        "date": datetime.now(UTC).date().isoformat(),
-    }
-
-
 def table(results: Sequence[Result]) -> str:
     """The results as a Markdown table."""
-    lines = ["| measured | Outlet | peer | peer's | ratio | goal | holds |", "|---|---|---|---|---|---|---|"]
+    lines = ["| measured | value | beside | ratio | goal | holds |", "|---|---|---|---|---|---|"]
     lines += [
-        f"| {each.name} | {_number(each.value)} {each.unit} | {each.peer or ''} "
-        f"| {_number(each.peer_value)} | {_number(each.ratio)} | {each.goal or ''} "
-        f"| {'' if each.holds is None else 'yes' if each.holds else 'no'} |"
+        f"| {each.name} | {_number(each.value)} {each.unit} | {each.peer or ''} | {_number(each.ratio)} "
+        f"| {each.goal or ''} | {'' if each.holds is None else 'yes' if each.holds else 'no'} |"
         for each in results
     ]
     return "\n".join(lines)
 
 
-def write(results: Sequence[Result], found: dict[str, str], *, small: bool) -> None:
-    """Write results.md and results.json beside this module."""
-    described = "\n".join(f"- {key}: {value}" for key, value in found.items())
-    size = "small" if small else "full"
-    head = f"# Measurements\n\nMade by `make bench` ({size} run): medians; ratios are those of runs side by side."
-    (FOLDER / "results.md").write_text(f"{head}\n\n{described}\n\n{table(results)}\n")
-    document = {"small": small, "machine": found, "results": [asdict(each) for each in results]}
-    (FOLDER / "results.json").write_text(json.dumps(document, indent=2) + "\n")
+def as_json(results: Sequence[Result]) -> str:
+    """The results as a JSON list."""
+    return json.dumps([asdict(each) for each in results], indent=2)
+
+
+def write(folder: Path, found: Sequence[Findings], head: Sequence[str], described: Mapping[str, str]) -> None:
+    """Write results.json, results.md and the charts into a folder, in place of what is there."""
+    results = [each for part in found for each in part.results]
+    charts = [each for part in found for each in part.charts]
+    pictures = folder / "charts"
+    pictures.mkdir(parents=True, exist_ok=True)
+    for old in pictures.glob("*.svg"):
+        old.unlink()
+    for chart in charts:
+        (pictures / f"{chart.file}.svg").write_text(chart.svg())
+    sections = [
+        "# Measurements",
+        *head,
+        "\n".join(f"- {key}: {value}" for key, value in described.items()),
+        *(f"![{chart.title}](charts/{chart.file}.svg)" for chart in charts),
+        table(results),
+    ]
+    (folder / "results.md").write_text("\n\n".join(sections) + "\n")
+    (folder / "results.json").write_text(as_json(results) + "\n")
+
+
+def _rounded(value: float) -> float:
+    """Four figures are more than a measurement has."""
+    return float(f"{value:.4g}")
 
 
 def _number(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:,.0f}" if value >= 1_000 else f"{value:,.3g}"
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:,.3g}"

@@ -1,48 +1,52 @@
-"""The peer: a Faust agent that calls the plugin's function in its own process.
+"""A peer: a Faust agent that calls the hook in its own process.
 
-Run as ``python -m bench.contenders.faust_agent BOOTSTRAP TOPIC COUNT``.
+Settings, after Faust's documentation: ``concurrency`` is its way to have several events in hand at once (each of so
+many instances of the agent takes its share of the stream); no web server and no table store, of which nothing is used.
+Buffers and commit intervals are its defaults, which were made for throughput. Offsets are committed once an event has
+been handled: at least once.
 """
 
-import importlib
 import os
-import sys
-import uuid
-from pathlib import Path
 from typing import Any
 
 import faust
 
-from bench.contenders.report import Stopwatch
+from bench.contenders.peer_hooks import hook_of
+from bench.contenders.probe import Probe
+from bench.contenders.task import Task, given_task
 
-PLUGIN = Path(__file__).parents[1] / "plugin"
 
-
-def main(bootstrap: str, topic: str, count: int) -> None:
-    sys.path.insert(0, str(PLUGIN))
-    ignore = importlib.import_module("bench_plugin").ignore
-
+def main(task: Task, probe: Probe) -> None:
+    """Consume until the process ends."""
     app = faust.App(
-        f"bench-{uuid.uuid4().hex}",
-        broker=f"kafka://{bootstrap}",
+        task.group,
+        broker=f"kafka://{task.bootstrap}",
         store="memory://",
         web_enabled=False,
         topic_allow_declare=False,
         topic_disable_leader=True,
-        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=30.0,
     )
-    source = app.topic(topic, key_serializer="raw", value_serializer="json")
-    stopwatch = Stopwatch(count)
+    source = app.topic(task.topic, key_serializer="raw", value_serializer="json")
+    hook = hook_of(task)
 
-    @app.agent(source)
+    @app.agent(source, concurrency=task.concurrency)
     async def handle(stream: Any) -> None:
-        async for event in stream:
-            await ignore(None, event)
-            if stopwatch.event():
-                stopwatch.report()
-                os._exit(0)  # Faust's own way out takes seconds
+        async for document in stream:
+            try:
+                await hook(document)
+            except Exception:
+                app.logger.exception("the hook failed")
+                os._exit(1)
+            probe.handled(document["id"], document["createdAt"])
+
+    async def assigned(_: faust.App, partitions: Any, **__: Any) -> None:
+        probe.assigned(each.partition for each in partitions if each.topic == task.topic)
+
+    app.on_partitions_assigned.connect(assigned)  # type: ignore[arg-type]  # it is called as Faust documents it
 
     faust.Worker(app, quiet=True, loglevel="ERROR", redirect_stdouts=False).execute_from_commandline()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(given_task(), Probe())
