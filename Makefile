@@ -37,8 +37,8 @@ attacks-aarch64: $(STAMP) ## the same on an emulated aarch64 machine (wants Debi
 chaos: $(STAMP) ## break everything while sales flow, and count what is lost and doubled; SMALL=1 takes two minutes, SEED=7 repeats
 	@$(BIN)/python -m tests.chaos $(if $(SMALL),--small) $(if $(SEED),--seed $(SEED))
 
-bench: $(STAMP) ## measure against peers; SMALL=1 is done in two minutes
-	@$(BIN)/python -m bench $(if $(SMALL),--small)
+bench: $(STAMP) ## measure against peers; SMALL=1 is done in two minutes, ONLY="no-op idle" measures some parts, OUT=folder
+	@$(BIN)/python -m bench $(if $(SMALL),--small) $(if $(ONLY),--only $(ONLY)) $(if $(OUT),--out $(OUT))
 
 check: $(STAMP) ## ruff, mypy --strict, import contracts, generated code
 	@$(BIN)/ruff check .

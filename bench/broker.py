@@ -82,7 +82,9 @@ def _version() -> str:
 
 
 def _commit_ends(bootstrap: str, group: str, topics: Iterable[str]) -> None:
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "log_level": QUIET})
+    # On the embedded broker a topic comes into being when it is asked for.
+    asking = {"bootstrap.servers": bootstrap, "log_level": QUIET, "allow.auto.create.topics": True}
+    consumer = Consumer(asking | {"group.id": group})
     try:
         ends = []
         for topic in topics:

@@ -15,7 +15,7 @@ from bench.results import Findings, Goal, Result, result
 from bench.scale import Scale
 from bench.workload import LOYALTY, NO_OP, WARM_UP, Document, Workload
 
-MOST_PACED, LEAST_PACED = 100_000, 100
+MOST_PACED, LEAST_PACED = 100_000, 20
 """Events of one measurement of latency."""
 
 NO_OP_KINDS = (RAW, FAUST, FASTSTREAM, OUTLET)

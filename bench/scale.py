@@ -9,7 +9,8 @@ from bench.contenders.task import WorkloadName
 class Scale:
     """``rounds`` of each comparison, in which all contenders have their turn; ``seconds`` of events at a steady rate.
 
-    The numbers of events are those of one burst, ``idle_counts`` are installations, the fewest first.
+    The numbers of events are those of one burst, ``idle_counts`` are installations, the fewest first,
+    ``worker_counts`` workers beginning with one.
     """
 
     rounds: int
@@ -20,6 +21,7 @@ class Scale:
     neighbour_rounds: int
     neighbour_seconds: float
     worker_rounds: int
+    worker_counts: tuple[int, ...]
     worker_workloads: tuple[WorkloadName, ...]
     guests: int
     guest_rounds: int
@@ -37,6 +39,7 @@ WHOLE = Scale(
     neighbour_rounds=5,
     neighbour_seconds=12,
     worker_rounds=3,
+    worker_counts=(1, 2, 3),
     worker_workloads=("no-op", "loyalty"),
     guests=40,
     guest_rounds=7,
@@ -53,6 +56,7 @@ SMALL = Scale(
     neighbour_rounds=1,
     neighbour_seconds=3,
     worker_rounds=1,
+    worker_counts=(1, 2),
     worker_workloads=("no-op",),
     guests=8,
     guest_rounds=3,
