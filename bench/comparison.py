@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from bench.charts import Chart
 from bench.contender import SLOWEST
-from bench.findings import check_points, check_untroubled
+from bench.findings import check_nothing_failed, check_points
 from bench.grounds import Grounds, Stage
 from bench.installations import installed
 from bench.lineup import FASTSTREAM, FASTSTREAM_8, FAUST, FAUST_8, OUTLET, RAW, Kind
@@ -140,7 +140,7 @@ async def _check(grounds: Grounds, workload: Workload, kind: Kind, stage: Stage,
         await check_points(stage.dsn, kind.home, documents)
     if kind is OUTLET:
         plugin = grounds.plugins.loyalty if workload is LOYALTY else grounds.plugins.no_op
-        await check_untroubled(stage.dsn, installed(plugin).id)
+        await check_nothing_failed(stage.dsn, installed(plugin).id)
 
 
 def findings(workload: Workload, runs: Runs, yardsticks: Sequence[Yardstick]) -> Findings:

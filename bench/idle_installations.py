@@ -3,7 +3,7 @@
 import statistics
 
 from bench.charts import Chart
-from bench.findings import check_untroubled
+from bench.findings import check_nothing_failed
 from bench.grounds import Grounds
 from bench.installations import idle, installed, publish
 from bench.results import Findings, Goal, result
@@ -23,7 +23,7 @@ async def idle_installations(grounds: Grounds, scale: Scale) -> Findings:
         for count in counts if number % 2 else counts[::-1]:
             async with grounds.outlet(NO_OP, directories[count]) as stage:
                 burst = await stage.contender.warm_burst(grounds.feed, NO_OP.documents(WARM_UP + events))
-                await check_untroubled(stage.dsn, heard.id)
+                await check_nothing_failed(stage.dsn, heard.id)
             costs[count].append(burst.processor_seconds / events * 1e6)
             grounds.say(f"{count:,} idle installations, round {number + 1}: {costs[count][-1]:.1f} us per event")
     fewest, *more = counts

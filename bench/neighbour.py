@@ -4,7 +4,7 @@ import statistics
 
 from bench.charts import Chart
 from bench.contender import SLOWEST, Latency
-from bench.findings import check_points, check_untroubled
+from bench.findings import check_nothing_failed, check_points
 from bench.grounds import Grounds
 from bench.installations import installed, publish
 from bench.refusal import Refused
@@ -54,5 +54,5 @@ async def _latency(grounds: Grounds, directory: str, healthy: str, seconds: floa
         if latency.rate < SLOWEST * RATE:
             raise Refused(f"{RATE:,.0f} events/s were to be sent, and {latency.rate:,.0f} were")
         await check_points(stage.dsn, "outlet", documents)
-        await check_untroubled(stage.dsn, healthy)
+        await check_nothing_failed(stage.dsn, healthy)
     return latency

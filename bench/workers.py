@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 
 from bench.charts import Chart
-from bench.findings import check_points, check_untroubled
+from bench.findings import check_nothing_failed, check_points
 from bench.grounds import Grounds
 from bench.installations import installed
 from bench.results import Findings, Result, result
@@ -55,5 +55,5 @@ async def _rate(
         if workload is LOYALTY:
             await check_points(stage.dsn, "outlet", documents)
         plugin = grounds.plugins.loyalty if workload is LOYALTY else grounds.plugins.no_op
-        await check_untroubled(stage.dsn, installed(plugin).id)
+        await check_nothing_failed(stage.dsn, installed(plugin).id)
     return burst.rate

@@ -1,17 +1,26 @@
 """The comparison of contenders: its arithmetic, and that every contender still gets through its events."""
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from bench.comparison import LOYALTY_YARDSTICKS, Run, findings, loyalty, no_op
-from bench.grounds import ground
+from bench.findings import check_nothing_failed
+from bench.grounds import Grounds, ground
+from bench.installations import installed, publish
 from bench.lineup import FASTSTREAM_8, FAUST, FAUST_8, OUTLET, RAW, Kind
+from bench.refusal import Refused
 from bench.scale import SMALL
-from bench.workload import LOYALTY
+from bench.workload import LOYALTY, NO_OP
 
 RUN = Run(throughput=100, processor=10, database=1, p50=1, p99=2, memory=50)
+
+
+@pytest.fixture(scope="module")
+async def grounds(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Grounds]:
+    async with ground(tmp_path_factory.mktemp("bench"), lambda _: None, embedded=True) as opened:
+        yield opened
 
 
 def at(*rates: float) -> list[Run]:
@@ -38,14 +47,22 @@ def test_what_was_not_measured_is_left_out_and_never_compared_across_rounds() ->
 
 
 @pytest.mark.timeout(300)
-async def test_every_contender_gets_through_its_events(tmp_path: Path) -> None:
+async def test_every_contender_gets_through_its_events(grounds: Grounds) -> None:
     """Figures are no test's business; that there are some, of every contender, is."""
     scale = replace(SMALL, no_op_events=300, loyalty_events=40, seconds=0.3)
-    told: list[str] = []
-    async with ground(tmp_path, told.append, embedded=True) as grounds:
-        of_no_op, of_loyalty = await no_op(grounds, scale), await loyalty(grounds, scale)
+    of_no_op, of_loyalty = await no_op(grounds, scale), await loyalty(grounds, scale)
     for found, kinds in ((of_no_op, 4), (of_loyalty, 5)):
         (throughput,) = [each for each in found.charts if each.file.endswith("throughput")]
         assert len(throughput.bars) == kinds
         assert all(rate > 0 for _, rate in throughput.bars)
-    assert len(told) >= 9
+
+
+async def test_events_whose_hooks_failed_are_refused_although_the_worker_is_through_with_them(grounds: Grounds) -> None:
+    """The hanging plugin stands in for the one that is measured: each of its calls runs into its limit."""
+    hanging = installed(grounds.plugins.hanging)
+    directory = await publish(grounds.broker, [hanging])
+    workload = replace(NO_OP, plugin=hanging.plugin_id)
+    async with grounds.outlet(workload, directory) as stage:
+        await stage.contender.burst(grounds.feed, workload.documents(4))
+        with pytest.raises(Refused, match="hooks failed on 4 events"):
+            await check_nothing_failed(stage.dsn, hanging.id)
