@@ -6,7 +6,7 @@ Gateway, runtime and ui_components decide with it and never ask the registry whi
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 import structlog
@@ -93,24 +93,38 @@ def decode_installation(value: bytes) -> Installation:
     return msgspec.json.decode(value, type=Installation)
 
 
+Shown: TypeAlias = tuple[Installation, ComponentDeclaration]
+Place: TypeAlias = tuple[str, str | None]
+"""What is asked for, and the store in which it is; None: in all of them."""
+
+
 class _Organization:
-    """The installations of one organization, indexed by what is asked of them."""
+    """The installations of one organization, indexed by what is asked of them and where they are in effect."""
 
     def __init__(self, installations: Iterable[Installation]) -> None:
-        self.by_plugin: dict[str, list[Installation]] = defaultdict(list)
-        self.listeners: dict[str, list[Installation]] = defaultdict(list)
-        self.components: dict[str, list[tuple[Installation, ComponentDeclaration]]] = defaultdict(list)
+        self._plugins: dict[Place, Installation] = {}
+        self._listeners: dict[Place, list[Installation]] = defaultdict(list)
+        self._components: dict[Place, list[Shown]] = defaultdict(list)
         for installation in installations:
-            self.by_plugin[installation.plugin_id].append(installation)
+            store = installation.store_id
+            self._plugins.setdefault((installation.plugin_id, store), installation)
             if installation.listens:
                 for hook in installation.manifest.hooks:
-                    self.listeners[hook.event].append(installation)
-            if installation.status != "active":
-                continue
-            for component in installation.manifest.components:
-                self.components[component.injection_point].append((installation, component))
-        for offered in self.components.values():
-            offered.sort(key=lambda pair: (-pair[1].priority, pair[0].plugin_id, pair[1].name))
+                    self._listeners[hook.event, store].append(installation)
+            if installation.status == "active":
+                for component in installation.manifest.components:
+                    self._components[component.injection_point, store].append((installation, component))
+
+    def find(self, plugin_id: str, store: str | None) -> Installation | None:
+        return self._plugins.get((plugin_id, None)) or self._plugins.get((plugin_id, store))
+
+    def listeners(self, event_type: str, store: str) -> list[Installation]:
+        return [*self._listeners.get((event_type, None), ()), *self._listeners.get((event_type, store), ())]
+
+    def components(self, injection_point: str, store: str | None) -> list[Shown]:
+        places = dict.fromkeys([(injection_point, None), (injection_point, store)])
+        offered = [each for place in places for each in self._components.get(place, ())]
+        return sorted(offered, key=lambda pair: (-pair[1].priority, pair[0].plugin_id, pair[1].name))
 
 
 class Directory:
@@ -163,19 +177,15 @@ class Directory:
 
     def find(self, plugin_id: str, organization: str, store: str | None) -> Installation | None:
         """The one installation of a plugin that is in effect in a store, whatever its status."""
-        candidates = self._of(organization).by_plugin.get(plugin_id, ())
-        return next((found for found in candidates if found.covers(store)), None)
+        return self._of(organization).find(plugin_id, store)
 
     def listeners(self, event_type: str, organization: str, store: str) -> list[Installation]:
         """The installations with a hook for this event type in this store: active, or held by their circuit breaker."""
-        return [found for found in self._of(organization).listeners.get(event_type, ()) if found.covers(store)]
+        return self._of(organization).listeners(event_type, store)
 
-    def components(
-        self, injection_point: str, organization: str, store: str | None
-    ) -> list[tuple[Installation, ComponentDeclaration]]:
+    def components(self, injection_point: str, organization: str, store: str | None) -> list[Shown]:
         """What active installations show at an injection point in this store, highest priority first."""
-        offered = self._of(organization).components.get(injection_point, ())
-        return [(found, component) for found, component in offered if found.covers(store)]
+        return self._of(organization).components(injection_point, store)
 
     def _of(self, organization: str) -> _Organization:
         index = self._organizations.get(organization)

@@ -1,4 +1,5 @@
 import asyncio
+import random
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,43 @@ def test_only_active_installations_listen_and_show_but_all_are_found() -> None:
     assert directory.find("loyalty-points", "acme", "s1") == inactive
     directory.put(active := changed(inactive, status="active", revision=2))
     assert directory.components("POS.AfterCheckout", "acme", "s1") == [(active, shown)]
+
+
+def test_the_indexes_answer_what_a_look_at_every_installation_would() -> None:
+    chance = random.Random(1)  # noqa: S311
+    events, points, stores = (
+        ("sale.created", "sale.updated"),
+        ("POS.Cart", "POS.AfterCheckout"),
+        (None, "s1", "s2", "s3"),
+    )
+    made = []
+    for number in range(200):
+        declared = ComponentDeclaration(
+            injection_point=chance.choice(points), name="X", title="X", priority=chance.randrange(3)
+        )
+        made.append(
+            installation(
+                f"plugin-{number}",
+                store=chance.choice(stores),
+                status=chance.choice(("active", "inactive", "error")),
+                hooks=(HookDeclaration(event=chance.choice(events)),),
+                components=(declared,),
+            )
+        )
+    directory = directory_of(*made)
+    for store in (*stores, "unknown"):
+        here = [found for found in made if found.covers(store)]
+        assert [directory.find(found.plugin_id, "acme", store) for found in here] == here
+        for event in events:
+            heard = [found for found in here if found.listens and found.manifest.hooks[0].event == event]
+            assert {found.id for found in directory.listeners(event, "acme", store or "*")} == {
+                found.id for found in heard
+            }
+        for point in points:
+            offered = [found for found in here if found.status == "active"]
+            offered = [found for found in offered if found.manifest.components[0].injection_point == point]
+            offered.sort(key=lambda found: (-found.manifest.components[0].priority, found.plugin_id))
+            assert [found for found, _ in directory.components(point, "acme", store)] == offered
 
 
 def test_components_come_in_the_order_of_their_priority() -> None:
