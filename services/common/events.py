@@ -19,7 +19,7 @@ TEXT_LIMIT = 512
 """Bytes of an attribute or an entity's id: they become keys of database indexes, which have a limit of their own."""
 
 _OWN_HEADERS = 8
-"""How many headers :meth:`DomainEvent.headers` gives; a record with more has attributes that are not ours."""
+"""How many headers :meth:`DomainEvent.headers` gives; of a record with more, but for its trace, some are not ours."""
 
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # the escape, not an escaped backslash before "u0000"
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")  # what a CloudEvents string must not have (section 3.1)
@@ -73,7 +73,7 @@ def read_event(headers: Iterable[tuple[str, bytes]], value: bytes | None) -> Dom
         )
     except KeyError as error:
         raise MalformedEvent(f"header {error.args[0]} is missing") from None
-    if len(found) > _OWN_HEADERS:
+    if len(found) - ("traceparent" in found) - ("tracestate" in found) > _OWN_HEADERS:
         for name, content in found.items():
             if name.startswith("ce_"):
                 _attribute(name, content)

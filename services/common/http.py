@@ -15,6 +15,8 @@ from services.common.errors import UnexpectedErrorMiddleware, install_error_hand
 from services.common.metrics import RequestMetricsMiddleware, exposed, new_registry
 from services.common.settings import ServiceSettings
 from services.common.telemetry import RequestIdMiddleware, configure_logging
+from services.common.tracing import OFF, TracingSettings, open_tracing
+from services.common.tracing.asgi import TracingMiddleware
 
 MEBIBYTE = 1024 * 1024
 
@@ -52,28 +54,36 @@ def create_app(
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
     *,
     body_limit: int = MEBIBYTE,
+    service: str = "",
+    tracing: TracingSettings | None = None,
 ) -> FastAPI:
     """A FastAPI app with request ids, body limit, problem details, health routes and metrics.
 
     The lifespan may put named readiness checks into ``app.state.readiness``; ``/health/ready`` is 503 until all hold.
     ``app.state.metrics`` is the registry (of prometheus_client) that ``/metrics`` shows; the lifespan may add to it.
+    ``app.state.tracing`` makes the spans of ``service``, as ``tracing`` says, from before the lifespan until after it.
     """
 
     @asynccontextmanager
     async def with_state(app: FastAPI) -> AsyncIterator[None]:
-        async with lifespan(app):
-            app.state.started = True
-            yield
-            app.state.started = False
+        async with open_tracing(service, tracing) as app.state.tracing:
+            if app.state.tracing.exports is not None:
+                app.state.metrics.register(app.state.tracing.exports)
+            async with lifespan(app):
+                app.state.started = True
+                yield
+                app.state.started = False
 
     app = FastAPI(title=title, lifespan=with_state, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.started = False
+    app.state.tracing = OFF
     app.state.readiness = {}
     app.state.metrics = new_registry()
     app.add_middleware(UnexpectedErrorMiddleware)
     app.add_middleware(BodyLimitMiddleware, limit=body_limit)
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(RequestMetricsMiddleware, registry=app.state.metrics)
+    app.add_middleware(TracingMiddleware)
     install_error_handlers(app)
 
     @app.get("/health/live", include_in_schema=False)

@@ -7,18 +7,22 @@ Delivery is at least once and in order of the rows' ids; consumers recognise a r
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import asyncpg
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from opentelemetry.trace import Span
 from sqlalchemy import BigInteger, Column, DateTime, Identity, LargeBinary, MetaData, Table, Text, func
 from sqlalchemy.dialects.postgresql import JSONB
 
 from services.common.database import DATABASE_ERRORS
 from services.common.topics import CATALOGUE
+from services.common.tracing import OFF, Tracing, failed, headers_of, of_headers
+from services.common.tracing.contexts import PARENT, STATE
+from services.common.tracing.messaging import sending
 
 log = structlog.get_logger(__name__)
 
@@ -75,15 +79,21 @@ async def add(connection: asyncpg.Connection, message: Message) -> None:
 class OutboxRelay:
     """Moves rows to Kafka and deletes them once the broker has acknowledged them.
 
-    Without an ``outline``, a message that is too large for the broker stays, and holds up what comes after it.
+    Without an ``outline``, a message that is too large for the broker stays, and holds up what comes after it. One with
+    a trace context among its headers is sent as part of that trace.
     """
 
     def __init__(
-        self, pool: "asyncpg.Pool[asyncpg.Record]", producer: AIOKafkaProducer, outline: Outline | None = None
+        self,
+        pool: "asyncpg.Pool[asyncpg.Record]",
+        producer: AIOKafkaProducer,
+        outline: Outline | None = None,
+        tracing: Tracing = OFF,
     ) -> None:
         self._pool = pool
         self._producer = producer
         self._outline = outline
+        self._tracing = tracing
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -118,6 +128,21 @@ class OutboxRelay:
         messages = [
             Message(row["topic"], row["key"], row["value"], tuple(json.loads(row["headers"]).items())) for row in rows
         ]
+        if not self._tracing.on:
+            await self._publish(messages)
+            return
+        spans: list[Span] = []
+        try:
+            await self._publish([self._traced(message, spans) for message in messages])
+        except BaseException as error:
+            for span in spans:  # which of them did arrive, nobody knows: all rows are sent again
+                failed(span, error)
+            raise
+        finally:
+            for span in spans:
+                span.end()
+
+    async def _publish(self, messages: Sequence[Message]) -> None:
         try:
             for acknowledgement in [await self._begin(message) for message in messages]:
                 await acknowledgement
@@ -126,6 +151,16 @@ class OutboxRelay:
                 raise
             for message in messages:  # which one it was, a broker that refuses them together does not say
                 await self._send_alone(message, self._outline)
+
+    def _traced(self, message: Message, spans: list[Span]) -> Message:
+        headers = dict(message.headers)
+        if PARENT not in headers:
+            return message
+        parent = of_headers(headers)
+        span = sending(self._tracing, message.topic, message.headers, parent)
+        spans.append(span)
+        rest = [(name, content) for name, content in message.headers if name not in (PARENT, STATE)]
+        return replace(message, headers=[*rest, *headers_of(span.get_span_context()).items()])
 
     async def _send_alone(self, message: Message, outline: Outline) -> None:
         try:

@@ -11,6 +11,7 @@ from proto import runtime_pb2 as pb
 from proto.runtime_pb2_grpc import PluginRuntimeStub
 from services.common.directory import Installation, encode_installation
 from services.common.errors import NotFound
+from services.common.tracing import OFF, Tracing
 from services.common.worker_channels import Metadata, WorkerChannels
 from services.common.workers import WorkerSource, preferred
 
@@ -97,8 +98,8 @@ class RetainedData:
 class RuntimeClient:
     """Runs plugins on live workers: the preferred one first, the next when one cannot be reached."""
 
-    def __init__(self, workers: WorkerSource) -> None:
-        self._channels = WorkerChannels(workers)
+    def __init__(self, workers: WorkerSource, tracing: Tracing = OFF) -> None:
+        self._channels = WorkerChannels(workers, tracing)
 
     async def close(self) -> None:
         await self._channels.close()

@@ -7,11 +7,14 @@ import uuid
 from contextvars import ContextVar
 
 import structlog
+from opentelemetry.trace import format_span_id, format_trace_id
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import EventDict, WrappedLogger
 
 from services.common.settings import ServiceSettings
+from services.common.tracing.contexts import current
 
 REQUEST_ID_HEADER = "X-Request-Id"
 WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
@@ -32,6 +35,7 @@ def configure_logging(service: str, settings: ServiceSettings) -> None:
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_trace_ids,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -63,6 +67,14 @@ def configure_logging(service: str, settings: ServiceSettings) -> None:
     for noisy in ("aiokafka", "httpx", "httpcore", "uvicorn.access", "alembic", "faust", "mode"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def add_trace_ids(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
+    """Put the ids of the span that the running task works on into a line, in hexadecimal as W3C has them."""
+    context = current()
+    if context is not None:
+        line["trace_id"], line["span_id"] = format_trace_id(context.trace_id), format_span_id(context.span_id)
+    return line
 
 
 class RequestIdMiddleware:

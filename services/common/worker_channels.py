@@ -9,6 +9,8 @@ import structlog
 
 from services.common.errors import BadGateway, Conflict, GatewayTimeout, NotFound, Unavailable
 from services.common.telemetry import current_request_id
+from services.common.tracing import OFF, Tracing
+from services.common.tracing.rpc import ClientSpans
 from services.common.workers import Worker, WorkerSource
 
 log = structlog.get_logger(__name__)
@@ -23,8 +25,9 @@ Metadata: TypeAlias = tuple[tuple[str, str], ...]
 class WorkerChannels:
     """Opens a channel per worker when it is first needed, and keeps it."""
 
-    def __init__(self, workers: WorkerSource) -> None:
+    def __init__(self, workers: WorkerSource, tracing: Tracing = OFF) -> None:
         self._workers = workers
+        self._interceptors = [ClientSpans(tracing)] if tracing.on else None
         self._channels: dict[str, grpc.aio.Channel] = {}
 
     async def close(self) -> None:
@@ -71,5 +74,6 @@ class WorkerChannels:
                     ("grpc.enable_http_proxy", 0),
                     ("grpc.max_reconnect_backoff_ms", 1000),
                 ],
+                interceptors=self._interceptors,
             )
         return self._channels[address]

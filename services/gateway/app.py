@@ -15,6 +15,7 @@ from services.common.kafka import open_producer
 from services.common.metrics import watch_directory
 from services.common.runtime_client import RuntimeClient
 from services.common.settings import IdentitySettings
+from services.common.tracing import TracingSettings
 from services.common.worker_channels import WorkerChannels
 from services.common.workers import FollowedWorkers
 from services.gateway import dead_letters, ingest, plugin_routes, proxy
@@ -30,7 +31,7 @@ LARGEST_BODY = 4 * MEBIBYTE  # a package that is published; what is read here ha
 LIFECYCLE_MARGIN_SECONDS = 10.0  # what the registry may need beside the hook that it waits for
 
 
-def build_app(settings: GatewaySettings, identity: IdentitySettings) -> FastAPI:
+def build_app(settings: GatewaySettings, identity: IdentitySettings, tracing: TracingSettings | None = None) -> FastAPI:
     """The gateway as an ASGI app. It is ready when its directory has caught up and its producer is connected."""
 
     verifier = TokenVerifier(identity)
@@ -42,9 +43,9 @@ def build_app(settings: GatewaySettings, identity: IdentitySettings) -> FastAPI:
             producer = await stack.enter_async_context(open_producer(settings.kafka_bootstrap))
             redis = await stack.enter_async_context(Redis.from_url(settings.redis_url))
             workers = FollowedWorkers(redis)
-            runtime = RuntimeClient(workers)
+            runtime = RuntimeClient(workers, app.state.tracing)
             stack.push_async_callback(runtime.close)
-            channels = WorkerChannels(workers)
+            channels = WorkerChannels(workers, app.state.tracing)
             stack.push_async_callback(channels.close)
             directory = Directory()
             follower = DirectoryFollower(settings.kafka_bootstrap, directory)
@@ -58,9 +59,9 @@ def build_app(settings: GatewaySettings, identity: IdentitySettings) -> FastAPI:
             answer_within = settings.lifecycle_deadline + LIFECYCLE_MARGIN_SECONDS
             for name, url in (("registry", settings.registry_url), ("ui_components", settings.ui_components_url)):
                 client = await stack.enter_async_context(open_client(url, answer_within=answer_within))
-                setattr(app.state, name, Upstream(name, client))
+                setattr(app.state, name, Upstream(name, client, app.state.tracing))
             app.state.verifier = verifier
-            app.state.publisher = Publisher(producer)
+            app.state.publisher = Publisher(producer, app.state.tracing)
             app.state.dead_letters = DeadLetterClient(channels)
             app.state.plugin_routes = PluginRoutes(directory, runtime, settings.route_deadline)
             app.state.readiness = {
@@ -70,7 +71,7 @@ def build_app(settings: GatewaySettings, identity: IdentitySettings) -> FastAPI:
             }
             yield
 
-    app = create_app("Outlet gateway", lifespan, body_limit=LARGEST_BODY)
+    app = create_app("Outlet gateway", lifespan, body_limit=LARGEST_BODY, service="gateway", tracing=tracing)
     app.add_middleware(SecurityHeadersMiddleware)
     app.mount(PATH, realtime.app)
     # First match wins: what is narrower comes first, the registry takes the rest.

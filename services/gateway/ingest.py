@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import structlog
@@ -9,9 +11,12 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
+from opentelemetry.trace import Span, SpanContext
 
 from services.common.auth import USES, Caller, require
 from services.common.errors import OutletError, Unavailable
+from services.common.tracing import OFF, Tracing, current, failed, headers_of, of_headers, of_record
+from services.common.tracing.messaging import sending
 from services.gateway.admission import Record, admit
 from services.gateway.bodies import read_body
 from services.gateway.envelope import (
@@ -32,17 +37,24 @@ router = APIRouter()
 
 
 class Publisher:
-    """Hands records to the broker and waits until all of its replicas have them."""
+    """Hands records to the broker and waits until all of its replicas have them.
 
-    def __init__(self, producer: AIOKafkaProducer, deadline: float = PUBLISH_SECONDS) -> None:
+    A record belongs to the trace of the request; or, when that began with the request (``own_trace``), to the trace
+    that its event says it belongs to (CloudEvents' distributed tracing extension), with a link to the request.
+    """
+
+    def __init__(
+        self, producer: AIOKafkaProducer, tracing: Tracing = OFF, *, deadline: float = PUBLISH_SECONDS
+    ) -> None:
         self._producer = producer
+        self._tracing = tracing
         self._deadline = deadline
 
-    async def publish(self, records: Sequence[Record]) -> None:
+    async def publish(self, records: Sequence[Record], *, own_trace: bool = True) -> None:
         """Raises Unavailable (``broker_unavailable``) after ``deadline`` seconds at the latest."""
         try:
             async with asyncio.timeout(self._deadline):
-                await asyncio.gather(*[await self._send(record) for record in records])
+                await asyncio.gather(*[await self._send(record, own_trace=own_trace) for record in records])
         except (KafkaError, TimeoutError) as error:
             log.warning("events not acknowledged by the broker", events=len(records), error=repr(error))
             raise Unavailable(
@@ -51,25 +63,52 @@ class Publisher:
                 remedy="Send the same events again with the same ids: an event that did arrive has its effect once.",
             ) from error
 
-    async def _send(self, record: Record) -> "asyncio.Future[object]":
+    async def _send(self, record: Record, *, own_trace: bool) -> "asyncio.Future[object]":
+        if not self._tracing.on:
+            return await self._hand_over(record)
+        request, event = current(), of_record(record.headers)
+        links: list[SpanContext] = []
+        if request is not None and event is not None and own_trace and event.trace_id != request.trace_id:
+            request, links = event, [request]
+        span = sending(self._tracing, record.topic, record.headers, request, links)
+        context = headers_of(span.get_span_context())
+        record = replace(record, headers=[*record.headers, *((name, context[name].encode()) for name in context)])
+        try:
+            sent = await self._hand_over(record)
+        except BaseException as error:
+            failed(span, error)
+            span.end()
+            raise
+        sent.add_done_callback(partial(_sent, span))
+        return sent
+
+    async def _hand_over(self, record: Record) -> "asyncio.Future[object]":
         sent: asyncio.Future[object] = await self._producer.send(
             record.topic, value=record.value, key=record.key, headers=record.headers
         )
         return sent
 
 
+def _sent(span: Span, sent: "asyncio.Future[object]") -> None:
+    error = asyncio.CancelledError() if sent.cancelled() else sent.exception()
+    if error is not None:
+        failed(span, error)
+    span.end()
+
+
 @router.post("/api/events", status_code=202)
 async def ingest(request: Request, caller: Annotated[Caller, Depends(require(USES))]) -> JSONResponse:
     """Take one CloudEvent (structured or binary) or a batch; all of a batch or nothing."""
     publisher: Publisher = request.app.state.publisher
+    own_trace = of_headers(request.headers) is None
     kind = media_type(request.headers.get("Content-Type", ""))
     body = await read_body(request)
     if kind == BATCH:
         records = _admit_all(read_batch(body), caller)
-        await publisher.publish(records)
+        await publisher.publish(records, own_trace=own_trace)
         return JSONResponse({"ids": [record.event_id for record in records]}, status_code=202)
     record = admit(_read_one(kind, request, body), caller)
-    await publisher.publish([record])
+    await publisher.publish([record], own_trace=own_trace)
     return JSONResponse({"id": record.event_id}, status_code=202)
 
 

@@ -13,6 +13,8 @@ from starlette.types import Receive, Scope, Send
 from services.common.auth import Caller, Role, require
 from services.common.errors import GatewayTimeout, Unavailable
 from services.common.telemetry import REQUEST_ID_HEADER, current_request_id
+from services.common.tracing import OFF, Tracing, current, headers_of
+from services.common.tracing.http_client import answered, requesting
 from services.gateway.bodies import client_went_away
 from services.gateway.paths import checked_path
 
@@ -58,20 +60,28 @@ ui_components = APIRouter()
 class Upstream:
     """One service behind the gateway. ``name`` is what problem details call it."""
 
-    def __init__(self, name: str, client: httpx.AsyncClient) -> None:
+    def __init__(self, name: str, client: httpx.AsyncClient, tracing: Tracing = OFF) -> None:
         self.name = name
         self._client = client
+        self._tracing = tracing
 
     async def forward(self, request: Request) -> Response:
         """The upstream's answer, streamed. Raises BadRequest, Unavailable or GatewayTimeout."""
+        with requesting(self._tracing, request.method, self._client.base_url) as span:
+            answer = await self._send(request)
+            answered(span, answer.status_code)
+        return _Relayed(answer)
+
+    async def _send(self, request: Request) -> httpx.Response:
+        headers = [*_allowed(request.headers.items(), TO_UPSTREAM), (REQUEST_ID_HEADER, current_request_id())]
         onward = self._client.build_request(
             request.method,
             self._client.base_url.copy_with(raw_path=_target(request)),
-            headers=[*_allowed(request.headers.items(), TO_UPSTREAM), (REQUEST_ID_HEADER, current_request_id())],
+            headers=headers + list(headers_of(current()).items()),
             content=request.stream() if _has_body(request) else None,
         )
         try:
-            answer = await self._client.send(onward, stream=True)
+            return await self._client.send(onward, stream=True)
         except ClientDisconnect as error:
             raise client_went_away() from error
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
@@ -85,7 +95,6 @@ class Upstream:
                 code="upstream_unavailable",
                 remedy="Look whether the work was done before trying again.",
             ) from error
-        return _Relayed(answer)
 
 
 class _Relayed(StreamingResponse):

@@ -20,6 +20,7 @@ from services.common.kafka import ensure_topics, open_producer
 from services.common.outbox import OutboxRelay
 from services.common.runtime_client import RuntimeClient
 from services.common.topics import BREAKERS, EXECUTIONS, STATISTICS
+from services.common.tracing import TracingSettings
 from services.registry.catalogue import endpoints as catalogue
 from services.registry.catalogue.service import CatalogueService
 from services.registry.database import Transaction, open_engine, transactions
@@ -45,7 +46,7 @@ log = structlog.get_logger(__name__)
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def create_registry(settings: RegistrySettings) -> FastAPI:
+def create_registry(settings: RegistrySettings, tracing: TracingSettings | None = None) -> FastAPI:
     """The registry's HTTP application; everything it needs is opened when it starts."""
 
     @asynccontextmanager
@@ -54,7 +55,7 @@ def create_registry(settings: RegistrySettings) -> FastAPI:
             await _start(app, settings, opened)
             yield
 
-    app = create_app("Outlet registry", lifespan, body_limit=MAX_BYTES)
+    app = create_app("Outlet registry", lifespan, body_limit=MAX_BYTES, service="registry", tracing=tracing)
     app.include_router(catalogue.router)  # before the installations: neither "marketplace" nor "retained" is one
     app.include_router(catalogue.internal)
     app.include_router(retained.router)
@@ -74,7 +75,7 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     redis = open_redis(settings.redis_url)
     opened.push_async_callback(redis.aclose)
     workers = LiveWorkers(redis)
-    runtime = RuntimeClient(workers)
+    runtime = RuntimeClient(workers, app.state.tracing)
     opened.push_async_callback(runtime.close)
     relay = OutboxRelay(pool, producer)
     keys = settings.keys()

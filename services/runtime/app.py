@@ -18,6 +18,7 @@ from services.common.directory import Directory, DirectoryFollower
 from services.common.kafka import CONNECT_SECONDS, open_producer
 from services.common.outbox import OutboxRelay
 from services.common.telemetry import configure_logging
+from services.common.tracing import TracingSettings, open_tracing
 from services.common.workers import Worker, WorkerLease
 from services.runtime.background.jobs import BackgroundRunner
 from services.runtime.background.scheduler import Scheduler
@@ -70,7 +71,7 @@ HEARTBEATS_PER_SESSION = 5
 ANNOUNCE_SECONDS = 5.0
 
 
-async def run(settings: RuntimeSettings) -> None:
+async def run(settings: RuntimeSettings, traces: TracingSettings | None = None) -> None:
     """Run one worker until SIGTERM or SIGINT, then end what runs, commit and leave.
 
     Raises what made the worker unable to go on: whoever supervises it starts it again.
@@ -78,6 +79,7 @@ async def run(settings: RuntimeSettings) -> None:
     hide_from_other_processes()
     await migrate(settings.runtime_database_url, MIGRATIONS)
     async with AsyncExitStack() as stack:
+        tracing = await stack.enter_async_context(open_tracing("runtime", traces))
         sessions = session_settings(settings.longest_call)
         database = await stack.enter_async_context(
             asyncpg.create_pool(
@@ -134,9 +136,10 @@ async def run(settings: RuntimeSettings) -> None:
             directory=directory,
             rates=rates,
             validating=anyio.CapacityLimiter(1),
-            fetcher=Fetcher(outbound, limits),
+            fetcher=Fetcher(outbound, limits, tracing, tell_trace=settings.trace_fetches),
             keys=settings.keys(),
             webhooks=webhooks,
+            tracing=tracing,
         )
         invoker = Invoker(database, sandbox, resources, reporter)
         retention = Retention(database, days=settings.retention_days)
@@ -144,12 +147,14 @@ async def run(settings: RuntimeSettings) -> None:
         clock = DatabaseClock(database)
         await clock.look()
         failures = Failures(ledger, settings.retry_policy, now=clock)
-        hooks = Hooks(directory, sandbox, invoker, reporter, failures, deadline=settings.hook_deadline)
+        hooks = Hooks(directory, sandbox, invoker, reporter, failures, deadline=settings.hook_deadline, tracing=tracing)
         dispatcher = Dispatcher(directory, database, ledger, hooks, webhooks)
         retries = RetryRunner(ledger, hooks, failures, now=clock)
-        sender = WebhookSender(directory, database, outbound, now=clock)
+        sender = WebhookSender(directory, database, outbound, now=clock, tracing=tracing)
         scheduler = Scheduler(directory, database, clock)
-        runner = BackgroundRunner(directory, database, invoker, reporter, deadline=settings.job_deadline, now=clock)
+        runner = BackgroundRunner(
+            directory, database, invoker, reporter, deadline=settings.job_deadline, now=clock, tracing=tracing
+        )
         consumer = await _open_consumer(settings, stack)
         events = EventConsumer(
             consumer,
@@ -159,6 +164,7 @@ async def run(settings: RuntimeSettings) -> None:
             UnreadableRecords(producer),
             records_in_flight=settings.records_in_flight,
             drain_seconds=settings.drain_seconds,
+            tracing=tracing,
         )
         server = GrpcServer(
             f"{settings.host}:{settings.runtime_port}",
@@ -169,15 +175,17 @@ async def run(settings: RuntimeSettings) -> None:
                 retention,
                 route_deadline=settings.route_deadline,
                 lifecycle_deadline=settings.lifecycle_deadline,
+                tracing=tracing,
             ),
             DeadLetterService(directory, DeadLetterQueries(database, now=clock)),
             tier,
+            tracing,
         )
         shown = RuntimeCollector(tier, sandbox, zygote, reporter, directory, lambda: events.unfinished)
         await stack.enter_async_context(
-            showing(settings.host, settings.runtime_metrics_port, shown, lambda: server.is_ready)
+            showing(settings.host, settings.runtime_metrics_port, shown, lambda: server.is_ready, tracing.exports)
         )
-        relay = OutboxRelay(relay_database, producer, outline)
+        relay = OutboxRelay(relay_database, producer, outline, tracing)
         lease = WorkerLease(
             redis,
             lambda: Worker(
@@ -259,4 +267,4 @@ def _on_stop_signals() -> asyncio.Event:
 def main() -> None:
     settings = RuntimeSettings()
     configure_logging("runtime", settings)
-    asyncio.run(run(settings))
+    asyncio.run(run(settings, TracingSettings()))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from opentelemetry.trace import SpanContext
+
 from services.common.directory import Installation
 from services.common.events import ORGANIZATION_WIDE
 from services.runtime.delivery.unit_of_work import InboxKey
@@ -18,7 +20,7 @@ class Invocation:
     ``target`` is the event type, ``METHOD /path``, the lifecycle hook, or the name of a schedule or job; ``payload`` is
     opaque to the host; ``deadline`` is seconds of wall time for one attempt. ``callers`` are the plugins that wait for
     this call, the outermost first. ``discards_backlog``: once it has succeeded, events that wait for the
-    installation are not run any more.
+    installation are not run any more. ``trace`` is what its API calls are spans of; a guest never learns of it.
     """
 
     installation: Installation
@@ -31,6 +33,7 @@ class Invocation:
     deadline: float
     callers: tuple[str, ...] = ()
     discards_backlog: bool = False
+    trace: SpanContext | None = None
 
     @property
     def time_limit(self) -> float:

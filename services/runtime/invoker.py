@@ -13,6 +13,7 @@ import structlog
 from services.common.database import DATABASE_ERRORS
 from services.common.directory import Installation
 from services.common.runtime_client import LifecycleHook, PluginFailed
+from services.common.tracing import current
 from services.runtime.background import clocks
 from services.runtime.delivery import ledger
 from services.runtime.delivery.shared_work import SharedWork, Sharing
@@ -28,7 +29,7 @@ from services.runtime.isolation import ENTER
 from services.runtime.limits.rate_limiter import Allowance
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.groups import Context, Resources
-from services.runtime.plugin_api.session import PluginApiSession
+from services.runtime.plugin_api.session import METHODS, PluginApiSession
 from services.runtime.reporting import Reporter
 from services.runtime.retention.disposal import dispose, take_over
 from services.runtime.sandbox import (
@@ -39,6 +40,7 @@ from services.runtime.sandbox import (
     ScopeData,
     read_route_result,
 )
+from services.runtime.spans import answering, calling
 
 log = structlog.get_logger(__name__)
 
@@ -97,10 +99,12 @@ class Invoker:
             time.perf_counter(),
         )
         try:
-            return await self.run(invocation)
-        except PluginFailed as failure:
-            self._reporter.failed(installation, target, failure, store=store)
-            raise
+            with calling(self._resources.tracing, invocation, current()) as invocation:
+                try:
+                    return await self.run(invocation)
+                except PluginFailed as failure:
+                    self._reporter.failed(installation, target, failure, store=store)
+                    raise
         finally:
             self._reporter.route_called(installation, target, store, time.perf_counter() - begun)
 
@@ -158,6 +162,7 @@ class Attempt:
         self._invocation = invocation
         self._database = database
         self._rates = resources.rates
+        self._tracing = resources.tracing
         self._reporter = reporter
         self._work = _work(invocation, database, sharing)
         self._session = PluginApiSession(Context(invocation, self._work, resources, call))
@@ -165,6 +170,12 @@ class Attempt:
 
     async def answer(self, method: str, arguments: dict[str, Any]) -> Any:
         """Answer one API call. Raises ApiRefusal, or what the platform failed with."""
+        if not self._tracing.on:
+            return await self._counted(method, arguments)
+        with answering(self._tracing, self._invocation, method, known=method in METHODS):
+            return await self._counted(method, arguments)
+
+    async def _counted(self, method: str, arguments: dict[str, Any]) -> Any:
         self._reporter.api_called(self._invocation.installation)
         try:
             await self._rates.take(self._invocation.installation.id)

@@ -76,12 +76,19 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def showing(host: str, port: int, collector: RuntimeCollector, ready: Callable[[], bool]) -> AsyncIterator[None]:
+async def showing(
+    host: str, port: int, collector: RuntimeCollector, ready: Callable[[], bool], exports: Collector | None = None
+) -> AsyncIterator[None]:
     """Serve ``/metrics``, ``/healthz`` and the health routes that every service has, within the block.
+
+    ``exports`` counts the spans that were exported.
 
     Raises OSError when the port cannot be had.
     """
-    server = _Server(uvicorn.Config(health_app(collector, ready), log_config=None, access_log=False))
+    app = health_app(collector, ready)
+    if exports is not None:
+        app.state.metrics.register(exports)
+    server = _Server(uvicorn.Config(app, log_config=None, access_log=False))
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listener:
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="metrics")

@@ -94,6 +94,7 @@ class BackgroundWork(RuntimeModel, table=True):
     """A tick of a schedule or a job that waits or runs; gone once it is done.
 
     ``due_at`` is when the next worker may take it: its time, the end of the lease ``leased_by``, or the next attempt.
+    ``trace``: the context that its span is a child of, as headers have it (also in the other tables that have it).
     """
 
     __tablename__ = "background_work"
@@ -113,6 +114,7 @@ class BackgroundWork(RuntimeModel, table=True):
     leased_by: str | None = None
     attempts: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
+    trace: str | None = None
 
 
 class ScheduleClock(RuntimeModel, table=True):
@@ -181,6 +183,7 @@ class LedgerEntry(RuntimeModel, table=True):
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
     finished_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     replay_id: str | None = None
+    trace: str | None = None
 
 
 class PluginValue(RuntimeModel, table=True):
@@ -252,6 +255,7 @@ class WebhookDelivery(RuntimeModel, table=True):
     error: str | None = None
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
     finished_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    trace: str | None = None
 
 
 class RetainedData(RuntimeModel, table=True):

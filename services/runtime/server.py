@@ -18,6 +18,8 @@ from proto import runtime_pb2 as pb
 from proto import runtime_pb2_grpc as pb_grpc
 from services.common.directory import Directory, Installation, decode_installation
 from services.common.runtime_client import LifecycleHook, PluginFailed
+from services.common.tracing import OFF, Tracing, current
+from services.common.tracing.rpc import ServerSpans
 from services.common.worker_channels import MAX_MESSAGE_BYTES
 from services.runtime.invocation import Invocation
 from services.runtime.invoker import Invoker
@@ -26,6 +28,7 @@ from services.runtime.retention.archive import NothingRetained
 from services.runtime.retention.repository import Purpose
 from services.runtime.retention.retention import ExportsBusy, Retention
 from services.runtime.sandbox import MEANING, RouteRequest, read_route_result, route_payload, suffices
+from services.runtime.spans import calling
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +63,9 @@ class PluginRuntime(pb_grpc.PluginRuntimeServicer):
         *,
         route_deadline: float,
         lifecycle_deadline: float,
+        tracing: Tracing = OFF,
     ) -> None:
+        self._tracing = tracing
         self._directory = directory
         self._invoker = invoker
         self._reporter = reporter
@@ -112,7 +117,8 @@ class PluginRuntime(pb_grpc.PluginRuntimeServicer):
             discards_backlog=request.discard_backlog,
         )
         try:
-            config = await self._invoker.run(invocation)
+            with calling(self._tracing, invocation, current()) as invocation:
+                config = await self._invoker.run(invocation)
         except PluginFailed as failure:
             if not request.ignore_failure:
                 return pb.RunLifecycleHookResponse(failure=_failure(failure))
@@ -199,18 +205,24 @@ class GrpcServer:
     """
 
     def __init__(
-        self, address: str, runtime: PluginRuntime, dead_letters: pb_grpc.DeadLettersServicer, tier: Tier
+        self,
+        address: str,
+        runtime: PluginRuntime,
+        dead_letters: pb_grpc.DeadLettersServicer,
+        tier: Tier,
+        tracing: Tracing = OFF,
     ) -> None:
         self._tier: Tier = tier
         self.is_ready = False
         """Whether the worker takes calls, as health says."""
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
+            interceptors=[ServerSpans(tracing)] if tracing.on else None,
             options=[
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.so_reuseport", 0),
-            ]
+            ],
         )
         pb_grpc.add_PluginRuntimeServicer_to_server(runtime, self._server)
         pb_grpc.add_DeadLettersServicer_to_server(dead_letters, self._server)

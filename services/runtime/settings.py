@@ -71,6 +71,8 @@ class RuntimeSettings(ServiceSettings, SecretKeySettings):
     """Private networks (likewise) that plugins may reach although they are not public."""
     outbound_ca_file: FilePath | None = None
     """Certificates (PEM) of authorities that are believed beside the public ones, such as a private network's own."""
+    trace_fetches: bool = False
+    """Whether receivers of what plugins fetch are told the trace that the request is part of."""
     drain_seconds: float = 10.0
     """How long a stop, or partitions that move away, wait for calls that run."""
 

@@ -11,11 +11,14 @@ from services.common.directory import Directory, DirectoryFollower
 from services.common.http import create_app
 from services.common.metrics import watch_directory
 from services.common.settings import IdentitySettings
+from services.common.tracing import TracingSettings
 from services.ui_components import injection_points
 from services.ui_components.settings import UiComponentsSettings
 
 
-def build_app(settings: UiComponentsSettings, identity: IdentitySettings) -> FastAPI:
+def build_app(
+    settings: UiComponentsSettings, identity: IdentitySettings, tracing: TracingSettings | None = None
+) -> FastAPI:
     """The service as an ASGI app. It is ready when its directory has caught up."""
 
     @asynccontextmanager
@@ -29,6 +32,6 @@ def build_app(settings: UiComponentsSettings, identity: IdentitySettings) -> Fas
             app.state.readiness = {"directory": follower.caught_up.is_set, "background": all_running}
             yield
 
-    app = create_app("Outlet UI components", lifespan)
+    app = create_app("Outlet UI components", lifespan, service="ui_components", tracing=tracing)
     app.include_router(injection_points.router)
     return app

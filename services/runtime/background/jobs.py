@@ -19,6 +19,8 @@ from services.common.database import DATABASE_ERRORS
 from services.common.directory import Directory, Installation
 from services.common.events import ORGANIZATION_WIDE, DomainEvent
 from services.common.runtime_client import PluginFailed
+from services.common.tracing import OFF, Tracing, current, of_text
+from services.runtime import spans
 from services.runtime.background.retries import MOST_ATTEMPTS, pause_before
 from services.runtime.background.scheduler import utc_now
 from services.runtime.background.work import JOBS, TICKS, Work, WorkQueue
@@ -55,6 +57,7 @@ class BackgroundRunner:
         deadline: float,
         now: Callable[[], datetime] = utc_now,
         chance: Callable[[], float] = random.random,
+        tracing: Tracing = OFF,
     ) -> None:
         self._directory = directory
         self._queue = WorkQueue(database, uuid.uuid4().hex)
@@ -63,6 +66,7 @@ class BackgroundRunner:
         self._deadline = deadline
         self._now = now
         self._chance = chance
+        self._tracing = tracing
         self._running: dict[str, tuple[Work, asyncio.Task[None]]] = {}
         self._ended = asyncio.Event()
 
@@ -128,12 +132,16 @@ class BackgroundRunner:
             await self._queue.postpone(work, self._now(), work.attempts)
             return
         hook, begun = f"{work.kind} {work.name}", time.perf_counter()
+        invocation = self._invocation(installation, work)
         try:
-            await self._invoker.run(self._invocation(installation, work))
+            more = {spans.ATTEMPT: work.attempts + 1}
+            with spans.calling(self._tracing, invocation, of_text(work.trace), **more) as invocation:
+                await self._invoker.run(invocation)
             self._reporter.hook_ran(installation, hook, work.store_id, time.perf_counter() - begun)
         except PluginFailed as failure:
             self._reporter.hook_ran(installation, hook, work.store_id, time.perf_counter() - begun)
-            await self._failed(installation, work, failure)
+            with self._tracing.within(invocation.trace):
+                await self._failed(installation, work, failure)
             return
         await self._queue.done(work)
 
@@ -154,7 +162,8 @@ class BackgroundRunner:
             "attempts": str(attempts),
             "at": self._now().isoformat(),
         }
-        found = letter(event, event.record_key(installation.id).encode(), failure.code, failure.message, **facts)
+        key = event.record_key(installation.id).encode()
+        found = letter(event, key, failure.code, failure.message, trace=current(), **facts)
         if await self._queue.bury(work, self._invocation(installation, work).key, found):
             log.warning("dead letter", code=failure.code, reason=failure.message, **facts)
 

@@ -22,8 +22,8 @@ _JOB_KEYS = "urn:outlet:job-keys"
 _IDS = uuid.UUID("5d2f0a0e-83c8-5b0b-9a0c-0f6d1a1f5d57")  # namespace of the ids of ticks and jobs
 
 _ADD = """
-INSERT INTO background_work (id, kind, installation_id, name, store_id, payload, planned_at, due_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (id) DO NOTHING
+INSERT INTO background_work (id, kind, installation_id, name, store_id, payload, planned_at, due_at, trace)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8) ON CONFLICT (id) DO NOTHING
 """
 _WAITING = """
 SELECT count(*) FROM (SELECT FROM background_work WHERE installation_id = $1 AND kind = 'job' LIMIT $2) AS waiting
@@ -36,7 +36,7 @@ WHERE id IN (
     SELECT id FROM background_work WHERE due_at <= $1 AND installation_id = ANY($2::text[])
     ORDER BY due_at, id LIMIT $5 FOR UPDATE SKIP LOCKED
 )
-RETURNING id, kind, installation_id, name, store_id, payload, planned_at, created_at, attempts
+RETURNING id, kind, installation_id, name, store_id, payload, planned_at, created_at, attempts, trace
 """
 _RENEW = "UPDATE background_work SET due_at = $2 WHERE id = ANY($3::text[]) AND leased_by = $1 RETURNING id"
 _TAKE = "DELETE FROM background_work WHERE id = $2 AND leased_by = $1 RETURNING id"
@@ -66,6 +66,8 @@ class NewWork:
     store_id: str | None
     payload: bytes
     planned_at: datetime
+    trace: str | None = None
+    """What the spans of its attempts are children of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,10 @@ async def add(connection: asyncpg.Connection, *added: NewWork) -> None:
     await connection.executemany(
         _ADD,
         [
-            (work.id, work.kind, work.installation_id, work.name, work.store_id, work.payload, work.planned_at)
+            (
+                *(work.id, work.kind, work.installation_id, work.name, work.store_id),
+                *(work.payload, work.planned_at, work.trace),
+            )
             for work in added
         ],
     )

@@ -1,9 +1,11 @@
 """What came from Kafka and is not done yet."""
 
 from aiokafka import ConsumerRecord
+from opentelemetry.trace import Span, SpanContext
 
 from services.common.directory import Installation
 from services.common.events import DomainEvent
+from services.common.tracing import failed, of_record
 from services.runtime.commerce.personal_data import Hidden, hidden_from
 from services.runtime.commerce.redaction import without
 from services.runtime.delivery.offsets import PartitionOffsets
@@ -12,10 +14,11 @@ from services.runtime.delivery.offsets import PartitionOffsets
 class Arrival:
     """A record and the event read from it. It is finished once every hook that is owed the event has ended.
 
-    ``seen_before``: another worker may have had it, or this one before it was assigned its partition again.
+    ``seen_before``: another worker may have had it, or this one before it was assigned its partition again. ``span``
+    ends with it; None: nothing is recorded of it.
     """
 
-    __slots__ = ("_offsets", "_owed", "_views", "event", "key", "record", "seen_before")
+    __slots__ = ("_offsets", "_owed", "_span", "_views", "event", "key", "record", "sampled", "seen_before")
 
     def __init__(
         self,
@@ -24,11 +27,14 @@ class Arrival:
         offsets: PartitionOffsets,
         *,
         seen_before: bool = True,
+        span: Span | None = None,
     ) -> None:
         self.record = record
         self.key: bytes = record.key or b""
         self.event = event
         self.seen_before = seen_before
+        self.sampled = span is not None
+        self._span = span
         self._offsets = offsets
         self._owed = 1  # to whoever is still looking for hooks
         self._views: dict[Hidden, DomainEvent] | None = None
@@ -42,6 +48,19 @@ class Arrival:
         self._owed -= 1
         if self._owed == 0:
             self._offsets.finish(self.record.offset)
+            if self._span is not None:
+                self._span.end()
+
+    def refused(self, code: str) -> None:
+        """It is a dead letter, and goes to no hook."""
+        if self._span is not None:
+            failed(self._span, code)
+            self._span.end()
+
+    @property
+    def trace(self) -> SpanContext | None:
+        """The context of its own span, or else of whoever sent it."""
+        return of_record(self.record.headers) if self._span is None else self._span.get_span_context()
 
     @property
     def position(self) -> str:

@@ -13,6 +13,8 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from services.common.events import MalformedEvent, read_event
 from services.common.topics import EVENT_TOPICS
+from services.common.tracing import OFF, Tracing
+from services.common.tracing.messaging import processing
 from services.runtime.commerce import projector
 from services.runtime.delivery.arrivals import Arrival
 from services.runtime.delivery.dead_letters import UnreadableRecords
@@ -45,6 +47,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         *,
         records_in_flight: int,
         drain_seconds: float,
+        tracing: Tracing = OFF,
     ) -> None:
         self._consumer = consumer
         self._database = database
@@ -53,6 +56,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self._unreadable = unreadable
         self._records_in_flight = records_in_flight
         self._drain_seconds = drain_seconds
+        self._tracing = tracing
         self._progress = asyncio.Event()
         self._offsets = OffsetTracker(self._progress.set)
         self._ends: dict[TopicPartition, int] = {}
@@ -121,11 +125,16 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
                 except MalformedEvent as error:
                     await self._refuse(record, "malformed_event", str(error))
                     continue
-                arrivals.append(Arrival(record, event, offsets, seen_before=end is None or record.offset < end))
+                span = processing(self._tracing, record, GROUP)
+                seen_before = end is None or record.offset < end
+                arrivals.append(Arrival(record, event, offsets, seen_before=seen_before, span=span))
                 if change is not None:
                     changes.append((record, change))
         refused = await self._project(changes)
         if refused:
+            for arrival in arrivals:
+                if id(arrival.record) in refused:
+                    arrival.refused("malformed_event")
             arrivals = [arrival for arrival in arrivals if id(arrival.record) not in refused]
         async for attempt in stamina.retry_context(on=is_transient_exception, attempts=None, timeout=None):
             with attempt:

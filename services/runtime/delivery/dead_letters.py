@@ -10,11 +10,13 @@ import stamina
 import structlog
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from opentelemetry.trace import SpanContext
 
 from services.common import outbox
 from services.common.events import DomainEvent
 from services.common.outbox import Message
 from services.common.topics import DEAD_LETTERS
+from services.common.tracing import headers_of
 from services.runtime.delivery.unit_of_work import InboxKey
 
 log = structlog.get_logger(__name__)
@@ -65,9 +67,15 @@ class UnreadableRecords:
                 await self._producer.send_and_wait(DEAD_LETTERS.name, key=key, value=value, headers=headers)
 
 
-def letter(event: DomainEvent, key: bytes, code: str, reason: str, **facts: str) -> Message:
-    """The dead letter of an event that a plugin has failed for good, under its record ``key``."""
+def letter(
+    event: DomainEvent, key: bytes, code: str, reason: str, *, trace: SpanContext | None = None, **facts: str
+) -> Message:
+    """The dead letter of an event that a plugin has failed for good, under its record ``key``.
+
+    ``trace`` is the attempt that failed.
+    """
     headers = [(name, content.decode()) for name, content in event.headers()]
+    headers += headers_of(trace).items()
     added = {"code": code, "reason": storable(reason)[:REASON_LENGTH], **facts}
     return Message(DEAD_LETTERS.name, key, event.data, [*headers, *((f"outlet_{name}", added[name]) for name in added)])
 

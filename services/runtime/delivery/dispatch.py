@@ -10,6 +10,7 @@ import asyncpg
 from services.common.directory import Directory, Installation
 from services.common.events import DomainEvent
 from services.common.topics import entity_of
+from services.common.tracing import text_of
 from services.runtime.delivery.admission import Admission, admission
 from services.runtime.delivery.arrivals import Arrival
 from services.runtime.delivery.hooks import Hooks
@@ -83,7 +84,7 @@ class Dispatcher:
             if self._webhooks.wants_any(event.type):
                 for installation in self._directory.listeners(event.type, event.organization, event.store):
                     if self._webhooks.wants(installation.id, event.type):
-                        yield installation, arrival.seen_by(installation)
+                        yield installation, arrival.seen_by(installation), text_of(arrival.trace)
 
 
 class _Course(Enum):

@@ -11,6 +11,7 @@ import structlog
 
 from outlet.manifest import HookDeclaration
 from services.common.runtime_client import PluginFailed
+from services.common.tracing import text_of
 from services.runtime.delivery.dead_letters import letter, storable
 from services.runtime.delivery.lanes import HookRun, Lane
 from services.runtime.delivery.ledger import Failure, LeasedEntry, Ledger, NewEntry, OrderedKey
@@ -151,7 +152,8 @@ class Failures:
             "attempts": str(attempts),
             "at": failure.at.isoformat(),
         }
-        found = letter(run.origin.event, run.origin.key, failure.code, failure.message, **facts)
+        event, key = run.origin.event, run.origin.key
+        found = letter(event, key, failure.code, failure.message, trace=run.trace, **facts)
         async for attempt in stamina.retry_context(on=is_transient_exception, attempts=None, timeout=None):
             with attempt:
                 if entry is not None:
@@ -192,6 +194,7 @@ class Failures:
             due_at=due_at,
             failure=failure,
             dead=dead,
+            trace=text_of(run.origin.trace),
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from services.common.directory import Directory, Installation
 from services.common.runtime_client import PluginFailed
+from services.common.tracing import OFF, Tracing
 from services.runtime.delivery.failures import Failures
 from services.runtime.delivery.lanes import HookRun, Lane
 from services.runtime.delivery.origins import Origin
@@ -34,7 +35,9 @@ class Hooks:
         failures: Failures,
         *,
         deadline: float,
+        tracing: Tracing = OFF,
     ) -> None:
+        self.tracing = tracing
         self._directory = directory
         self._sandbox = sandbox
         self._invoker = invoker
@@ -150,7 +153,7 @@ class Hooks:
         elif isinstance(outcome, PluginInterrupted):
             await self.failures.interrupted(run)
             run.origin.kept()
-            run.finish()
+            run.finish("plugin_interrupted")
         else:
             await self._again(run, alone=False)
 
@@ -167,10 +170,11 @@ class Hooks:
     async def _keep(self, run: HookRun, failure: PluginFailed, seconds: float) -> None:
         installation, event = run.lane.installation, run.event
         self._reporter.hook_ran(installation, event.type, event.store, seconds)
-        self._reporter.failed(installation, event.type, failure, event.id, event.store)
-        await self.failures.keep(run, failure)
+        with self.tracing.within(run.trace):
+            self._reporter.failed(installation, event.type, failure, event.id, event.store)
+            await self.failures.keep(run, failure)
         run.origin.kept()
-        run.finish()
+        run.finish(failure.code)
 
     def _sharing_of(self, invocation: Invocation) -> Sharing:
         found = self._sharing.get(invocation.installation.id)

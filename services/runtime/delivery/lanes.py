@@ -5,10 +5,14 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Protocol
 
+from opentelemetry.trace import Span, SpanContext
+
 from outlet._frames import MAX_PAYLOAD
 from outlet.manifest import HookDeclaration, Limits
 from services.common.directory import Installation
 from services.common.events import DomainEvent
+from services.common.tracing import Tracing
+from services.runtime import spans
 from services.runtime.commerce.personal_data import hidden_from
 from services.runtime.delivery.admission import Admission, admission
 from services.runtime.delivery.origins import Origin
@@ -19,6 +23,10 @@ from services.runtime.sandbox import RunningCall, ScopeData, hook_payload
 
 class Endings(Protocol):
     """What becomes of events whose turn has come."""
+
+    @property
+    def tracing(self) -> Tracing:
+        """Makes their spans."""
 
     def installation(self, installation_id: str) -> Installation | None:
         """The installation as it is now."""
@@ -43,14 +51,18 @@ class Endings(Protocol):
 
 
 class HookRun:
-    """One event for one installation's hook. ``event`` is what the installation may see, once its turn has come."""
+    """One event for one installation's hook. ``event`` is what the installation may see, once its turn has come.
 
-    __slots__ = ("event", "lane", "origin")
+    ``span`` is then that of this attempt, when it is recorded.
+    """
+
+    __slots__ = ("event", "lane", "origin", "span")
 
     def __init__(self, lane: "Lane", origin: Origin) -> None:
         self.lane = lane
         self.origin = origin
         self.event: DomainEvent = origin.event
+        self.span: Span | None = None
 
     @property
     def invocation(self) -> Invocation:
@@ -65,7 +77,21 @@ class HookRun:
             store=event.store,
             payload=hook_payload(event),
             deadline=lane.hook_deadline,
+            trace=self.trace,
         )
+
+    @property
+    def trace(self) -> SpanContext | None:
+        """What its API calls are part of."""
+        return self.origin.trace if self.span is None else self.span.get_span_context()
+
+    def begin(self) -> None:
+        """Its turn has come, and is recorded."""
+        event, entry, parent = self.event, self.origin.entry, self.origin.trace
+        tracing = self.lane.endings.tracing
+        if parent is not None and tracing.on:
+            attempt = entry.attempts if entry else 1
+            self.span = spans.hook(tracing, self.lane.installation, event.type, event.store, parent, attempt)
 
     def open(self) -> RunningCall:
         return self.lane.endings.open(self)
@@ -73,8 +99,10 @@ class HookRun:
     def ended(self, outcome: Exception | None, seconds: float) -> None:
         self.lane.endings.ended(self, outcome, seconds)
 
-    def finish(self) -> None:
-        """Nothing is left to do: the next event of its key has its turn."""
+    def finish(self, failure: str | None = None) -> None:
+        """Nothing is left to do, after a ``failure`` with this code: the next event of its key has its turn."""
+        if self.span is not None:
+            spans.ended(self.span, failure)
         self.lane.leave(self)
         self.origin.ended()
 
@@ -140,6 +168,8 @@ class Lane:
         while self._waiting and len(taken) < most and size < most_bytes:
             run = self._waiting.popleft()
             run.event = run.origin.view(self._hidden)
+            if run.origin.sampled:
+                run.begin()
             length = len(run.event.data)
             if length > MAX_PAYLOAD or (run.origin.entry is not None and run.origin.entry.alone):
                 self.endings.call_alone(run)

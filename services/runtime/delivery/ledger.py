@@ -19,13 +19,13 @@ OrderedKey: TypeAlias = tuple[str, bytes]
 _ADD = """
 INSERT INTO attempt_ledger (installation_id, target, source, event_id, organization_id, store_id, plugin_id,
     version, record_key, event, ordered, state, attempts, most_attempts, due_at, code, message, stack, failed_at, alone,
-    position, finished_at)
+    position, trace, finished_at)
 SELECT a.*, CASE WHEN a.state = 'dead' THEN a.failed_at END
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
     $9::bytea[], $10::bytea[], $11::bool[], $12::text[], $13::int[], $14::int[], $15::timestamptz[], $16::text[],
-    $17::text[], $18::text[], $19::timestamptz[], $20::bool[], $21::text[])
+    $17::text[], $18::text[], $19::timestamptz[], $20::bool[], $21::text[], $22::text[])
     AS a (installation_id, target, source, event_id, organization_id, store_id, plugin_id, version, record_key, event,
-    ordered, state, attempts, most_attempts, due_at, code, message, stack, failed_at, alone, position)
+    ordered, state, attempts, most_attempts, due_at, code, message, stack, failed_at, alone, position, trace)
 ON CONFLICT ON CONSTRAINT attempt_ledger_once DO NOTHING
 RETURNING id
 """
@@ -63,7 +63,7 @@ WHERE id IN (
             AND earlier.record_key = a.record_key AND earlier.id < a.id))
     ORDER BY due_at, id LIMIT $5 FOR UPDATE SKIP LOCKED
 )
-RETURNING id, installation_id, record_key, event, position, alone, attempts, most_attempts
+RETURNING id, installation_id, record_key, event, position, alone, attempts, most_attempts, trace
 """
 _EXHAUSTED = """
 UPDATE attempt_ledger SET due_at = $2, leased_by = $3
@@ -71,7 +71,7 @@ WHERE id IN (
     SELECT id FROM attempt_ledger WHERE state = 'waiting' AND due_at <= $1 AND attempts >= most_attempts
     ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED
 )
-RETURNING id, installation_id, record_key, event, position, alone, attempts, most_attempts
+RETURNING id, installation_id, record_key, event, position, alone, attempts, most_attempts, trace
 """
 _RENEW = "UPDATE attempt_ledger SET due_at = $2 WHERE id = ANY($3::bigint[]) AND leased_by = $1 RETURNING id"
 _SUCCEEDED = """
@@ -120,6 +120,7 @@ class NewEntry:
     """An event to be kept: after ``attempts`` that failed, the last with ``failure``; or, without any, for its turn.
 
     ``dead``: it is not tried again. ``alone``: it has the guest for itself then.
+    ``trace``: what the spans of its attempts are children of.
     """
 
     key: InboxKey
@@ -135,6 +136,7 @@ class NewEntry:
     failure: Failure | None = None
     dead: bool = False
     alone: bool = False
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,7 @@ class LeasedEntry:
     alone: bool
     attempts: int
     most_attempts: int
+    trace: str | None = None
 
     @property
     def key(self) -> InboxKey:
@@ -283,6 +286,7 @@ def _row(entry: NewEntry) -> tuple[object, ...]:
         *((failure.code, failure.message, failure.stack, failure.at) if failure else (None,) * 4),
         entry.alone,
         entry.position,
+        entry.trace,
     )
 
 

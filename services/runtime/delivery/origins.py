@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from opentelemetry.trace import SpanContext
+
 from services.common.events import DomainEvent
 from services.runtime.commerce.personal_data import Hidden
 from services.runtime.delivery.ledger import LeasedEntry
@@ -25,6 +27,14 @@ class Origin(Protocol):
     @property
     def entry(self) -> LeasedEntry | None:
         """Its entry in the ledger, if it comes from there."""
+
+    @property
+    def sampled(self) -> bool:
+        """Whether what is done for it is recorded as spans."""
+
+    @property
+    def trace(self) -> SpanContext | None:
+        """What those are children of, and what goes along with all that it causes."""
 
     def view(self, hidden: Hidden) -> DomainEvent:
         """The event without the personal data of ``hidden`` people."""

@@ -10,6 +10,7 @@ import structlog
 
 from services.common.database import DATABASE_ERRORS
 from services.common.events import DomainEvent
+from services.common.tracing import of_text
 from services.runtime.commerce.personal_data import Hidden
 from services.runtime.commerce.redaction import without
 from services.runtime.delivery.admission import Admission, admission
@@ -29,11 +30,13 @@ PER_INSTALLATION = 64
 class Retry:
     """An entry on its way to its hook: an origin, as what comes from Kafka is another."""
 
-    __slots__ = ("_entry", "_runner", "failed")
+    __slots__ = ("_entry", "_runner", "failed", "sampled", "trace")
 
     def __init__(self, entry: LeasedEntry, runner: "RetryRunner") -> None:
         self.failed = False
         """Whether the ledger knows already how the attempt ended."""
+        self.trace = of_text(entry.trace)
+        self.sampled = self.trace is not None and self.trace.trace_flags.sampled
         self._entry = entry
         self._runner = runner
 

@@ -13,6 +13,7 @@ import asyncpg
 import structlog
 
 from services.common.database import DATABASE_ERRORS
+from services.common.tracing import apart
 from services.runtime.delivery import combined
 from services.runtime.delivery.combined import Statement
 from services.runtime.delivery.unit_of_work import ACQUIRE_SECONDS, InboxKey, NotShared, UndoneTogether
@@ -65,7 +66,8 @@ class SharedTransaction:
         self._asked: list[asyncio.Future[Any]] = []
         self._moved = asyncio.Event()
         self._result: asyncio.Future[None] = self._loop.create_future()
-        self._task = self._loop.create_task(self._run(None if after is None else after._result))
+        before = None if after is None else after._result
+        self._task = self._loop.create_task(self._run(before), context=apart())
 
     @property
     def open(self) -> bool:

@@ -1,11 +1,17 @@
 """One ``api.fetch``: checked, sent, followed through its redirects, within its time."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import httpx
 
 from services.common.directory import Installation
+from services.common.tracing import OFF, Tracing, current, headers_of
+from services.common.tracing.contexts import PARENT, STATE
+from services.common.tracing.http_client import answered, requesting
 from services.runtime.outbound.client import Exchange, OutboundClient, ResponseTooLarge, ResponseUnreadable
 from services.runtime.outbound.destinations import destination
 from services.runtime.outbound.guard import AddressRefused
@@ -24,6 +30,8 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _DROPPED = frozenset(
     {"connection", "content-encoding", "content-length", "keep-alive", "trailer", "transfer-encoding", "upgrade"}
 )
+
+Items: TypeAlias = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +57,18 @@ class Fetched:
 
 
 class Fetcher:
-    """Sends what plugins ask for, within their grants and limits."""
+    """Sends what plugins ask for, within their grants and limits.
 
-    def __init__(self, client: OutboundClient, limits: FetchLimits) -> None:
+    ``tell_trace``: receivers are told which trace a request is part of, in place of what the plugin says of it.
+    """
+
+    def __init__(
+        self, client: OutboundClient, limits: FetchLimits, tracing: Tracing = OFF, *, tell_trace: bool = False
+    ) -> None:
         self._client = client
         self._limits = limits
+        self._tracing = tracing
+        self._tell_trace = tell_trace and tracing.on
 
     @property
     def plain_http(self) -> bool:
@@ -66,15 +81,51 @@ class Fetcher:
         ``in_transaction``: whether a connection to the database is held meanwhile.
         """
         with self._limits.one(installation.id, in_transaction=in_transaction):
-            return await _fetch(self._client, installation, request)
+            return await self._fetch(installation, request)
+
+    async def _fetch(self, installation: Installation, request: Request) -> Fetched:
+        with _refusals(request.seconds):
+            async with asyncio.timeout(request.seconds):
+                return await self._follow(installation, request)
+
+    async def _follow(self, installation: Installation, request: Request) -> Fetched:
+        method, target, items, body = request.method, request.url, request.headers.items, request.body
+        for _ in range(MAX_REDIRECTS + 1):
+            url = destination(installation, target, plain_http=self._client.guard.loopback)
+            exchange = await self._exchange(method, url, items, body)
+            location = exchange.header("location")
+            if not request.follow_redirects or exchange.status not in REDIRECTS or location is None:
+                return _fetched(exchange, url, request.headers.injected)
+            try:
+                following = url.join(location)
+            except (httpx.InvalidURL, ValueError) as error:
+                raise ApiRefusal("fetch_failed", "the answer redirects to something that is no URL") from error
+            if exchange.status not in (307, 308) and method not in ("GET", "HEAD"):
+                # As browsers do (RFC 9110, 15.4): what was posted is not posted again.
+                method, body = "GET", b""
+                items = [(name, value) for name, value in items if not name.startswith("content-")]
+            if (following.scheme, following.host, following.port) != (url.scheme, url.host, url.port):
+                items = [(name, value) for name, value in items if name in HARMLESS]
+            target = str(following)
+        raise ApiRefusal("too_many_redirects", f"at most {MAX_REDIRECTS} redirects are followed")
+
+    async def _exchange(self, method: str, url: httpx.URL, items: Items, body: bytes) -> Exchange:
+        with requesting(self._tracing, method, url) as span:
+            if self._tell_trace:
+                items = [item for item in items if item[0] not in (PARENT, STATE)]
+                items += headers_of(current()).items()
+            exchange = await self._client.send(method, url, items, body, limit=MAX_BODY)
+            answered(span, exchange.status)
+            return exchange
 
 
-async def _fetch(client: OutboundClient, installation: Installation, request: Request) -> Fetched:
+@contextmanager
+def _refusals(seconds: float) -> Iterator[None]:
+    """What fails is told to the plugin as ApiRefusal."""
     try:
-        async with asyncio.timeout(request.seconds):
-            return await _follow(client, installation, request)
+        yield
     except (TimeoutError, httpx.TimeoutException) as error:
-        raise ApiRefusal("fetch_timeout", f"no complete answer within {request.seconds:.1f} s") from error
+        raise ApiRefusal("fetch_timeout", f"no complete answer within {seconds:.1f} s") from error
     except AddressRefused as error:
         raise ApiRefusal("address_refused", str(error)) from error
     except ResponseTooLarge as error:
@@ -85,28 +136,6 @@ async def _fetch(client: OutboundClient, installation: Installation, request: Re
         raise ApiRefusal("fetch_failed", str(error)[:300] or "no connection") from error
     except httpx.TransportError as error:
         raise ApiRefusal("fetch_failed", "the connection broke") from error
-
-
-async def _follow(client: OutboundClient, installation: Installation, request: Request) -> Fetched:
-    method, target, items, body = request.method, request.url, request.headers.items, request.body
-    for _ in range(MAX_REDIRECTS + 1):
-        url = destination(installation, target, plain_http=client.guard.loopback)
-        exchange = await client.send(method, url, items, body, limit=MAX_BODY)
-        location = exchange.header("location")
-        if not request.follow_redirects or exchange.status not in REDIRECTS or location is None:
-            return _fetched(exchange, url, request.headers.injected)
-        try:
-            following = url.join(location)
-        except (httpx.InvalidURL, ValueError) as error:
-            raise ApiRefusal("fetch_failed", "the answer redirects to something that is no URL") from error
-        if exchange.status not in (307, 308) and method not in ("GET", "HEAD"):
-            # As browsers do (RFC 9110, 15.4): what was posted is not posted again.
-            method, body = "GET", b""
-            items = [(name, value) for name, value in items if not name.startswith("content-")]
-        if (following.scheme, following.host, following.port) != (url.scheme, url.host, url.port):
-            items = [(name, value) for name, value in items if name in HARMLESS]
-        target = str(following)
-    raise ApiRefusal("too_many_redirects", f"at most {MAX_REDIRECTS} redirects are followed")
 
 
 def _fetched(exchange: Exchange, url: httpx.URL, injected: dict[str, str]) -> Fetched:

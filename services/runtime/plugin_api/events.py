@@ -8,6 +8,7 @@ from typing import Any
 
 from services.common.events import ORGANIZATION_WIDE, DomainEvent
 from services.common.topics import PLUGIN_EVENTS
+from services.common.tracing import current, text_of
 from services.runtime.invocation import source_of
 from services.runtime.outbound.webhooks.feed import owe
 from services.runtime.plugin_api.errors import ApiRefusal
@@ -51,7 +52,7 @@ class Events(Group):
         async with self.work.use(writes=True) as connection:
             await publish(connection, PLUGIN_EVENTS.name, event, self.installation.id)
             if self.context.resources.webhooks.wants(self.installation.id, event.type):
-                await owe(connection, [(self.installation, event)])
+                await owe(connection, [(self.installation, event, text_of(current()))])
 
 
 def _encode(data: dict[str, Any]) -> bytes:

@@ -10,6 +10,7 @@ import msgspec
 
 from services.common.directory import Directory, Installation
 from services.common.secret_settings import SecretKeys
+from services.common.tracing import OFF, Tracing
 from services.runtime.delivery.unit_of_work import UnitOfWork
 from services.runtime.invocation import Invocation
 from services.runtime.limits.rate_limiter import RateLimiter
@@ -35,6 +36,7 @@ class Resources:
     keys: SecretKeys
     """They open secret settings."""
     webhooks: WebhookFeed
+    tracing: Tracing = OFF
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from outlet import _values
+from services.common.tracing import current, text_of
 from services.runtime.background import work
 from services.runtime.background.work import NewWork, job_id
 from services.runtime.plugin_api.errors import ApiRefusal
@@ -54,6 +55,7 @@ class Jobs(Group):
                 store_id=self.invocation.store,
                 payload=payload,
                 planned_at=planned_at,
+                trace=text_of(current()),
             )
             await work.add(connection, added)
         return made

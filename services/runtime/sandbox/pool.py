@@ -7,6 +7,7 @@ from functools import partial
 
 from outlet._frames import Tier
 from outlet.manifest import Limits
+from services.common.tracing import apart
 from services.runtime.sandbox.errors import SandboxUnavailable
 from services.runtime.sandbox.feeding import HookFeed, HookSource
 from services.runtime.sandbox.guest import Guest, GuestCall
@@ -190,7 +191,8 @@ class _Seat:
             self._retired = [guest for guest in self._guests() if guest.usable]
             self.guest = None
         if self._starting is None:
-            self._starting = asyncio.create_task(self._start_unless_closed())
+            # What a guest does later is no part of the request that happened to need it first.
+            self._starting = asyncio.create_task(self._start_unless_closed(), context=apart())
             self._starting.add_done_callback(self._started)
         return await asyncio.shield(self._starting)
 

@@ -9,6 +9,7 @@ from aiokafka import ConsumerRecord
 from outlet._frames import MAX_PAYLOAD
 from services.common.directory import Breaker, Installation
 from services.common.events import DomainEvent
+from services.common.tracing import OFF
 from services.runtime.delivery.arrivals import Arrival
 from services.runtime.delivery.lanes import HookRun, Lane
 from services.runtime.sandbox import RunningCall
@@ -19,6 +20,8 @@ ALL = (1_000, 1_000_000)
 
 class Endings:
     """Notes what a lane asks for."""
+
+    tracing = OFF
 
     def __init__(self, found: Installation) -> None:
         self.found: Installation | None = found

@@ -78,7 +78,7 @@ async def test_uninstalling_removes_webhooks_and_what_they_owe(runtime_pool: Poo
     async with platform_pool.acquire() as connection:
         await repository.register(connection, leaving.id, "sale.created", "https://api.example.com/")
     feed = WebhookFeed()
-    await feed.consume(runtime_pool, [(leaving, arrival(Notes(), 1).event)])
+    await feed.consume(runtime_pool, [(leaving, arrival(Notes(), 1).event, None)])
     assert await platform_pool.fetchval("SELECT count(*) FROM webhook_delivery") == 1
     invocation = Invocation(leaving, "lifecycle", "onUninstall", "urn:registry", "o1", None, b"", 5.0)
     invoker = Invoker(runtime_pool, ScriptedSandbox(raising), resources(), Notes())  # type: ignore[arg-type]

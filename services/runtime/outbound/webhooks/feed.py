@@ -17,15 +17,16 @@ log = structlog.get_logger(__name__)
 
 REFRESH_SECONDS = 1.0
 
-Owed: TypeAlias = tuple[Installation, DomainEvent]
+Owed: TypeAlias = tuple[Installation, DomainEvent, str | None]
+"""To whom what is owed, and the trace that caused it."""
 
 _REGISTERED = "SELECT DISTINCT installation_id, event FROM webhook WHERE disabled_at IS NULL"
 _OWE = """
-INSERT INTO webhook_delivery (id, webhook_id, installation_id, source, event_id, event, payload, due_at)
+INSERT INTO webhook_delivery (id, webhook_id, installation_id, source, event_id, event, payload, trace, due_at)
 SELECT 'msg_' || left(encode(sha256(convert_to(w.id || E'\\n' || e.source || E'\\n' || e.id, 'UTF8')), 'hex'), 40),
-       w.id, w.installation_id, e.source, e.id, e.event, e.payload, clock_timestamp()
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[])
-     AS e (installation_id, event, source, id, payload)
+       w.id, w.installation_id, e.source, e.id, e.event, e.payload, e.trace, clock_timestamp()
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[])
+     AS e (installation_id, event, source, id, payload, trace)
 JOIN webhook w ON w.installation_id = e.installation_id AND w.event = e.event AND w.disabled_at IS NULL
 ON CONFLICT DO NOTHING
 """
@@ -95,8 +96,8 @@ class WebhookFeed:
 async def owe(connection: asyncpg.Connection, owed: Iterable[Owed]) -> None:
     """Write the deliveries of events, for each webhook that is registered for them. A repetition writes nothing."""
     rows = [
-        (installation.id, event.type, event.source, event.id, payload)
-        for installation, event in owed
+        (installation.id, event.type, event.source, event.id, payload, trace)
+        for installation, event, trace in owed
         if (payload := _payload(event)) is not None
     ]
     if rows:

@@ -31,7 +31,7 @@ WITH taken AS (
 )
 UPDATE webhook_delivery d SET attempts = attempts + 1, due_at = clock_timestamp() + $4
 FROM taken, webhook w WHERE d.id = taken.id AND w.id = d.webhook_id
-RETURNING d.id, d.webhook_id, d.installation_id, d.payload, d.attempts, w.url, w.secret,
+RETURNING d.id, d.webhook_id, d.installation_id, d.payload, d.attempts, d.trace, w.url, w.secret,
           CASE WHEN w.previous_until > clock_timestamp() THEN w.previous_secret END AS previous_secret
 """
 _RELEASE = """
@@ -76,6 +76,8 @@ class Delivery:
     payload: bytes
     attempts: int
     keys: tuple[str, ...]
+    trace: str | None = None
+    """What the attempt's span is a child of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ class DeliveryQueue:
                 payload=row["payload"],
                 attempts=row["attempts"],
                 keys=tuple(key for key in (row["secret"], row["previous_secret"]) if key),
+                trace=row["trace"],
             )
             for row in rows
         ]

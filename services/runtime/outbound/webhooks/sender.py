@@ -10,11 +10,13 @@ import structlog
 
 from services.common.database import DATABASE_ERRORS
 from services.common.directory import Directory, Installation
+from services.common.tracing import OFF, Tracing, current, headers_of
 from services.runtime.outbound.client import OutboundClient, ResponseTooLarge, ResponseUnreadable
 from services.runtime.outbound.destinations import destination
 from services.runtime.outbound.guard import AddressRefused
 from services.runtime.outbound.webhooks.queue import Delivery, DeliveryQueue, Outcome
 from services.runtime.outbound.webhooks.signing import signed_headers
+from services.runtime.outbound.webhooks.spans import attempting, concluded
 from services.runtime.plugin_api.errors import ApiRefusal
 
 log = structlog.get_logger(__name__)
@@ -46,7 +48,9 @@ class WebhookSender:
         client: OutboundClient,
         *,
         now: Callable[[], datetime] = utc_now,
+        tracing: Tracing = OFF,
     ) -> None:
+        self._tracing = tracing
         self._directory = directory
         self._queue = DeliveryQueue(pool)
         self._client = client
@@ -97,24 +101,27 @@ class WebhookSender:
         if installation is None or installation.status != "active":
             await self._queue.release(delivery, UNTIL_ACTIVE)
             return
-        outcome = await self._send(installation, delivery)
-        disabled = await self._queue.attempted(delivery, outcome)
-        log.info(
-            "webhook attempted",
-            webhook=delivery.webhook_id,
-            delivery=delivery.id,
-            installation=delivery.installation_id,
-            attempt=delivery.attempts,
-            code=outcome.code,
-            error=outcome.error,
-            disabled=disabled,
-        )
+        with attempting(self._tracing, installation, delivery) as span:
+            outcome = await self._send(installation, delivery)
+            concluded(span, outcome)
+            disabled = await self._queue.attempted(delivery, outcome)
+            log.info(
+                "webhook attempted",
+                webhook=delivery.webhook_id,
+                delivery=delivery.id,
+                installation=delivery.installation_id,
+                attempt=delivery.attempts,
+                code=outcome.code,
+                error=outcome.error,
+                disabled=disabled,
+            )
 
     async def _send(self, installation: Installation, delivery: Delivery) -> Outcome:
         headers = [
             ("content-type", "application/json"),
             ("user-agent", f"outlet-webhook/{installation.plugin_id}"),
             *signed_headers(delivery.id, delivery.payload, delivery.keys, self._now()),
+            *(headers_of(current()).items() if self._tracing.on else ()),
         ]
         try:
             url = destination(installation, delivery.url, plain_http=self._client.guard.loopback)
