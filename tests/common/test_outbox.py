@@ -10,11 +10,15 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext
 
 from services.common.kafka import open_producer
 from services.common.outbox import INSERT, Message, OutboxRelay, add
 from services.common.topics import INSTALLATIONS
+from services.common.tracing import of_record
 from tests.runtime.conftest import runtime_dsn, runtime_pool, runtime_template
+from tests.support.spans import REMOTE, SAMPLED, recording
 
 __all__ = ["runtime_dsn", "runtime_pool", "runtime_template"]
 
@@ -142,3 +146,45 @@ async def test_the_running_relay_publishes_what_it_is_woken_for(
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_row_with_a_trace_is_sent_as_a_part_of_it(
+    runtime_pool: Pool, producer: AIOKafkaProducer, fresh_kafka_bootstrap: str
+) -> None:
+    tracing, spans = recording()
+    for headers in ({"traceparent": SAMPLED}, {"traceparent": "rubbish"}, {}):
+        await runtime_pool.execute(INSERT, INSTALLATIONS.name, "key", b"value", json.dumps({"ce_id": "1"} | headers))
+    assert await OutboxRelay(runtime_pool, producer, tracing=tracing).publish() == 3
+    first, second, third = await read_headers(fresh_kafka_bootstrap, INSTALLATIONS.name, 3)
+    sent, anew = spans.get_finished_spans()
+    assert sent.name == f"send {INSTALLATIONS.name}"
+    assert (sent.parent, anew.parent) == (REMOTE, None)
+    assert (of_record(first), of_record(second)) == (as_remote(sent), as_remote(anew))
+    assert [name for name, _ in first] == ["ce_id", "traceparent"]
+    assert third == [("ce_id", b"1")]
+
+
+async def test_without_tracing_a_row_goes_on_as_it_is(
+    runtime_pool: Pool, producer: AIOKafkaProducer, fresh_kafka_bootstrap: str
+) -> None:
+    await runtime_pool.execute(INSERT, INSTALLATIONS.name, "key", b"value", json.dumps({"traceparent": SAMPLED}))
+    assert await OutboxRelay(runtime_pool, producer).publish() == 1
+    assert await read_headers(fresh_kafka_bootstrap, INSTALLATIONS.name, 1) == [[("traceparent", SAMPLED.encode())]]
+
+
+async def read_headers(bootstrap: str, topic: str, count: int) -> list[list[tuple[str, bytes]]]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        consumer.assign([TopicPartition(topic, 0)])
+        async with asyncio.timeout(20):
+            return [list((await consumer.getone()).headers) for _ in range(count)]
+    finally:
+        await consumer.stop()
+
+
+def as_remote(span: ReadableSpan) -> SpanContext:
+    """The context of a span as whoever gets the record reads it."""
+    assert span.context is not None
+    found = span.context
+    return SpanContext(found.trace_id, found.span_id, is_remote=True, trace_flags=found.trace_flags)

@@ -11,12 +11,14 @@ from typing import Any, TypeAlias
 import asyncpg
 import msgspec
 import pytest
+from opentelemetry.trace import SpanKind
 
 from outlet import _values
 from outlet._calls import JobCall, TickCall
 from outlet.manifest import JobDeclaration, ScheduleDeclaration
 from services.common.directory import Breaker, Directory, Installation
 from services.common.runtime_client import PluginFailed
+from services.common.tracing import OFF, Tracing
 from services.runtime.background import work
 from services.runtime.background.jobs import AT_ONCE, LEASE, PER_INSTALLATION, BackgroundRunner
 from services.runtime.background.scheduler import Scheduler
@@ -32,6 +34,7 @@ from tests.runtime.delivery.letters import published
 from tests.runtime.installations import installation
 from tests.runtime.resources import resources
 from tests.runtime.scripted import Api, Script, ScriptedSandbox, raising
+from tests.support.spans import REMOTE, TRACE_ID, recording
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 EMIT: tuple[str, dict[str, Any]] = ("events.emit", {"event": "done", "data": {}})
@@ -72,12 +75,19 @@ class Platform:
         self.directory.put(made)
         return made
 
-    def worker(self, script: Script) -> tuple[BackgroundRunner, ScriptedSandbox]:
+    def worker(self, script: Script, tracing: Tracing = OFF) -> tuple[BackgroundRunner, ScriptedSandbox]:
         sandbox = ScriptedSandbox(script)
         notes: Any = self.notes
-        invoker = Invoker(self.pool, sandbox, resources(), notes)  # type: ignore[arg-type]
+        invoker = Invoker(self.pool, sandbox, resources(tracing=tracing), notes)  # type: ignore[arg-type]
         runner = BackgroundRunner(
-            self.directory, self.pool, invoker, notes, deadline=5.0, now=self.clock, chance=lambda: 1.0
+            self.directory,
+            self.pool,
+            invoker,
+            notes,
+            deadline=5.0,
+            now=self.clock,
+            chance=lambda: 1.0,
+            tracing=tracing,
         )
         return runner, sandbox
 
@@ -453,3 +463,41 @@ async def test_what_a_circuit_breaker_holds_waits_and_what_it_lets_through_runs(
     closed = msgspec.structs.replace(platform.installation, status="active", revision=3)
     platform.directory.put(closed)
     assert await all_of(runner) == 6 - started
+
+
+async def test_every_attempt_of_a_job_is_in_the_trace_of_what_enqueued_it(platform: Platform) -> None:
+    tracing, spans = recording()
+    left = [PluginFailed("plugin_raised", "no", "")]
+
+    async def once_failing(api: Api, call: GuestCall) -> bytes | None:
+        if left:
+            raise left.pop()
+        return await emit(api, call)
+
+    with tracing.span("api jobs.enqueue", SpanKind.INTERNAL, REMOTE, {}) as cause:
+        await platform.enqueue({"name": "mail"})
+    runner, _ = platform.worker(once_failing, tracing)
+    assert await all_of(runner) == 1
+    platform.clock.now += timedelta(hours=1)
+    assert await all_of(runner) == 1
+    attempts = [span for span in spans.get_finished_spans() if span.name == "job mail"]
+    assert [span.attributes and span.attributes["outlet.attempt"] for span in attempts] == [1, 2]
+    assert {(span.parent.trace_id, span.parent.span_id) for span in attempts if span.parent} == {
+        (TRACE_ID, cause.get_span_context().span_id)
+    }
+    (call,) = [span for span in spans.get_finished_spans() if span.name == "api events.emit"]
+    assert call.parent == attempts[1].context
+
+
+async def test_a_tick_is_a_trace_of_its_own(platform: Platform) -> None:
+    tracing, spans = recording()
+    platform.clock.now = datetime(2026, 11, 2, 1, 30, tzinfo=UTC)
+    scheduler = Scheduler(platform.directory, platform.pool, platform.clock)
+    await scheduler.turn()
+    platform.clock.now += timedelta(days=1)
+    await scheduler.turn()
+    runner, _ = platform.worker(emit, tracing)
+    with tracing.span("somebody else's", SpanKind.INTERNAL, None, {}):
+        assert await all_of(runner) == 1
+    (tick,) = [span for span in spans.get_finished_spans() if span.name == "schedule nightly"]
+    assert tick.parent is None

@@ -13,11 +13,13 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_asyncio
+from opentelemetry.trace import SpanKind
 
 from outlet import Api, ApiError, FetchResponse, Secret, _values
 from outlet.manifest import Host
 from services.common.directory import Installation
 from services.common.secret_settings import SecretKeys, SecretPlace, new_key
+from services.common.tracing import OFF, Tracing
 from services.runtime.invocation import Invocation
 from services.runtime.outbound.client import OutboundClient
 from services.runtime.outbound.fetching import Fetcher
@@ -29,6 +31,7 @@ from services.runtime.plugin_api.session import PluginApiSession
 from tests.runtime.installations import installation
 from tests.runtime.outbound.receiver import Received, Receiver, answer, receiving
 from tests.runtime.resources import resources
+from tests.support.spans import REMOTE, TRACE_ID, recording
 
 SETTINGS = {
     "type": "object",
@@ -58,12 +61,15 @@ class Plugin:
     guard: Guard = field(default_factory=lambda: Guard(loopback=True))
     deadline: float = 5.0
     keys: SecretKeys = field(default_factory=lambda: SecretKeys.parse(new_key()))
+    tracing: Tracing = OFF
+    tell_trace: bool = False
 
     def api(self, cause: str | None = None, *, opened: bool = False) -> Api:
         invocation = Invocation(
             self.found, "hook", "sale.created", "urn:pos", cause or uuid.uuid4().hex, "s1", b"", self.deadline
         )
-        fetcher = Fetcher(OutboundClient(self.guard, self.resolve), self.limits)
+        client = OutboundClient(self.guard, self.resolve)
+        fetcher = Fetcher(client, self.limits, self.tracing, tell_trace=self.tell_trace)
         context = Context(invocation, NoWork(opened), resources(fetcher=fetcher, keys=self.keys))  # type: ignore[arg-type]
         session = PluginApiSession(context)
 
@@ -390,3 +396,43 @@ async def test_requests_have_a_rate_a_number_at_once_and_fewer_with_a_transactio
 async def test_other_methods_are_refused(plugin: Plugin) -> None:
     for method in ("CONNECT", "TRACE", "GET / HTTP/1.1\r\n", ""):
         assert await refused(plugin.api().fetch(plugin.receiver.url(), method=method)) == "invalid_arguments"
+
+
+@pytest.mark.parametrize("tell_trace", [False, True])
+async def test_a_request_is_a_span_and_its_receiver_is_told_only_if_the_operator_says_so(
+    plugin: Plugin, tell_trace: bool
+) -> None:
+    plugin.tracing, spans = recording()
+    plugin.tell_trace = tell_trace
+    api = plugin.api()
+    with plugin.tracing.span("api fetch.send", SpanKind.INTERNAL, REMOTE, {}):
+        url = plugin.receiver.url(path="/customers/c-4711?token=s3cr3t")
+        await api.fetch(url, headers={"traceparent": "the plugin's own"})
+    sent, call = spans.get_finished_spans()
+    assert (sent.name, sent.parent) == ("GET", call.context)
+    assert sent.context is not None
+    assert sent.attributes == {
+        "http.request.method": "GET",
+        "server.address": "api.example.com",
+        "server.port": plugin.receiver.port,
+        "http.response.status_code": 200,
+    }
+    told = plugin.receiver.requests[0].headers["traceparent"]
+    if tell_trace:
+        assert told.startswith(f"00-{TRACE_ID:032x}-{sent.context.span_id:016x}-")
+    else:
+        assert told == "the plugin's own"
+
+
+async def test_a_request_that_comes_to_nothing_is_an_error_without_its_message(plugin: Plugin) -> None:
+    plugin.tracing, spans = recording()
+
+    async def nowhere(host: str, port: int) -> list[str]:
+        return ["10.0.0.1"]
+
+    plugin.resolve = nowhere
+    assert await refused(plugin.api().fetch(plugin.receiver.url())) == "address_refused"
+    (sent,) = spans.get_finished_spans()
+    assert sent.attributes is not None
+    assert sent.attributes["error.type"] == "AddressRefused"
+    assert sent.status.description is None

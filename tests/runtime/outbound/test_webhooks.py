@@ -11,6 +11,7 @@ import asyncpg
 import msgspec
 import pytest
 import pytest_asyncio
+from opentelemetry.trace import SpanKind
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
@@ -18,6 +19,7 @@ from outlet import Api, ApiError, Webhook, _values
 from outlet.manifest import HookDeclaration, Host
 from services.common.directory import Directory, Installation
 from services.common.events import DomainEvent
+from services.common.tracing import OFF, Tracing, of_headers
 from services.runtime.delivery.unit_of_work import UnitOfWork
 from services.runtime.invocation import Invocation
 from services.runtime.outbound.client import OutboundClient
@@ -32,6 +34,7 @@ from services.runtime.plugin_api.session import PluginApiSession
 from tests.runtime.installations import installation
 from tests.runtime.outbound.receiver import Received, Receiver, answer, receiving
 from tests.runtime.resources import fetcher, resources
+from tests.support.spans import REMOTE, TRACE_ID, recording
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
@@ -108,8 +111,8 @@ class Platform:
         await asyncio.gather(*tasks)
         return len(tasks)
 
-    def sender(self) -> WebhookSender:
-        return WebhookSender(self.directory, self.pool, OutboundClient(self.guard, to_this_machine))
+    def sender(self, tracing: Tracing = OFF) -> WebhookSender:
+        return WebhookSender(self.directory, self.pool, OutboundClient(self.guard, to_this_machine), tracing=tracing)
 
     async def make_due(self) -> None:
         """Let the time pass that retries and breaks wait for."""
@@ -178,8 +181,8 @@ async def test_a_consumed_event_is_owed_once_however_often_it_comes(platform: Pl
     assert platform.feed.wants(platform.found.id, "sale.created")
     assert not platform.feed.wants_any("sale.updated")
     for _ in range(3):
-        await platform.feed.consume(platform.pool, [(platform.found, sale()), (platform.found, sale())])
-    await platform.feed.consume(platform.pool, [(platform.found, sale("e2", b"no json"))])
+        await platform.feed.consume(platform.pool, [(platform.found, sale(), None), (platform.found, sale(), None)])
+    await platform.feed.consume(platform.pool, [(platform.found, sale("e2", b"no json"), None)])
     assert len(await platform.rows()) == 1
     await platform.send()
     document = verified(webhook, platform.receiver.requests[0])
@@ -463,3 +466,35 @@ async def test_deliveries_go_out_by_themselves(platform: Platform) -> None:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert json.loads(platform.receiver.requests[0].body)["data"] == {"number": 0}
+
+
+async def test_every_attempt_is_a_span_of_the_trace_that_caused_the_delivery(platform: Platform) -> None:
+    tracing, spans = recording()
+    await platform.register()
+    with tracing.span("api events.emit", SpanKind.INTERNAL, REMOTE, {}) as cause:
+        await platform.emit()
+    platform.receiver.answer = answer(500, b"the customer's name")
+    assert await platform.send(platform.sender(tracing)) == 1
+    platform.receiver.answer = answer(204)
+    await platform.make_due()
+    assert await platform.send(platform.sender(tracing)) == 1
+    failed, delivered = (span for span in spans.get_finished_spans() if span.name == "webhook POST")
+    for number, span in enumerate((failed, delivered)):
+        assert span.parent is not None
+        assert span.context is not None
+        assert span.attributes is not None
+        assert (span.parent.trace_id, span.parent.span_id) == (TRACE_ID, cause.get_span_context().span_id)
+        assert span.attributes["http.request.resend_count"] == number
+        sent = of_headers(platform.receiver.requests[number].headers)
+        assert sent is not None
+        assert (sent.trace_id, sent.span_id) == (TRACE_ID, span.context.span_id)
+        assert "customer" not in span.to_json()
+    assert failed.attributes is not None
+    assert (failed.attributes["error.type"], delivered.status.is_ok) == ("500", True)
+
+
+async def test_without_tracing_receivers_are_told_of_no_trace(platform: Platform) -> None:
+    await platform.register()
+    await platform.emit()
+    assert await platform.send() == 1
+    assert "traceparent" not in platform.receiver.requests[0].headers
