@@ -11,7 +11,7 @@ from services.common.kafka import CONNECT_SECONDS
 
 GROUP = "outlet.runtime"
 HEARTBEATS_PER_SESSION = 5
-LONGEST_HEARTBEAT = 1.0
+LONGEST_HEARTBEAT = 0.5
 """Seconds. A member hears of a rebalance by its next heartbeat, and all others wait for it."""
 REJOIN_SECONDS = 5.0
 """How long the group waits for a worker beyond the time in which this one lets its hooks end."""

@@ -1,6 +1,7 @@
 """Workers with lasting names on a real broker: restarted, doubled, frozen, and when partitions are added."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -85,10 +86,10 @@ class Worker(EventConsumer):
 
 
 @asynccontextmanager
-async def worker(place: Place, name: str) -> AsyncIterator[Worker]:
+async def worker(place: Place, name: str, *, session_timeout: float = SESSION_SECONDS) -> AsyncIterator[Worker]:
     """A worker of the group; its end is that of a worker that is told to stop."""
     async with open_consumer(
-        place.bootstrap, instance=name, session_timeout=SESSION_SECONDS, drain_seconds=1.0, group=place.group
+        place.bootstrap, instance=name, session_timeout=session_timeout, drain_seconds=1.0, group=place.group
     ) as kafka:
         started = Worker(kafka, place, name)
         try:
@@ -156,14 +157,36 @@ async def test_partitions_that_are_added_are_taken_up_although_the_leader_was_re
         await until_shared(again, partitions=PARTITIONS + 2)
 
 
-async def test_worker_that_the_group_has_given_up_joins_again(place: Place) -> None:
+async def test_worker_that_was_frozen_beyond_its_session_joins_again_if_nobody_has_its_name(place: Place) -> None:
+    async with worker(place, "w-0", session_timeout=1.0) as frozen:
+        await until_shared(frozen)
+        async with administration(place.bootstrap) as admin:
+            before = await member_ids(admin, place.group)
+            time.sleep(1.5)  # noqa: ASYNC251 - nothing of this process goes on, as under SIGSTOP
+
+            async def joined_again() -> bool:
+                return frozen.times_assigned == 2
+
+            await until(joined_again, within=10, what="the worker has joined again")
+            after = await member_ids(admin, place.group)
+            assert len(after) == 1
+            assert not after & before, "the group had given it up"
+        await until_shared(frozen)
+        assert not frozen.running.done()
+
+
+async def member_ids(admin: AIOKafkaAdminClient, group: str) -> set[str]:
+    (response,) = await admin.describe_consumer_groups([group])
+    return {member[0] for member in response.groups[0][5]}
+
+
+async def test_name_that_only_begins_like_a_workers_own_is_anothers(place: Place) -> None:
     membership = Membership(place.bootstrap, place.group, "w-0")
     membership.joined(f"w-0-{uuid.uuid4()}")
 
-    assert not await membership.is_lost(), "nobody has its place"
     async with worker(place, "w-0-b") as namesake:
         await until_shared(namesake)
-        assert not await membership.is_lost(), "a name that begins like its own is another's"
+        assert not await membership.is_lost()
 
 
 async def test_worker_goes_on_while_the_broker_does_not_say_who_has_its_place() -> None:
