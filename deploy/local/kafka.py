@@ -16,6 +16,8 @@ from outlet.local.process import run
 
 _HERE = Path(__file__).parent
 _POM = _HERE / "pom.xml"
+_QUICK = "-XX:TieredStopAtLevel=1"
+"""No code is optimized for long: a broker lives for a test or two, and is up with little more than half the work."""
 _CLUSTER_ID = "T3V0bGV0TG9jYWxLYWZrYQ"  # any 16 bytes in base64url
 
 
@@ -121,7 +123,7 @@ class Kafka(Part):
         settings["log.dirs"] = str(self._data)
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         if not (self._data / "meta.properties").exists():
-            tool = self._java("kafka.tools.StorageTool", "-XX:TieredStopAtLevel=1")
+            tool = self._java("kafka.tools.StorageTool", _QUICK)
             await run(
                 [*tool, "format", "--cluster-id", _CLUSTER_ID, "--config", str(self._properties)],
                 environment=self.environment(),
@@ -129,7 +131,7 @@ class Kafka(Part):
 
     def command(self) -> list[str]:
         """java with the broker's main class."""
-        return [*self._java("kafka.Kafka", "-Xmx512m"), str(self._properties)]
+        return [*self._java("kafka.Kafka", "-Xmx512m", _QUICK), str(self._properties)]
 
     async def answers(self) -> bool:
         """Whether the broker counts itself among the living: it may accept connections before it may hold leaders."""

@@ -7,15 +7,12 @@ from contextlib import AsyncExitStack
 import anyio
 import asyncpg
 import httpx
-import stamina
 import structlog
-from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaConnectionError
 from redis.asyncio import Redis
 
 from services.common.database import migrate
 from services.common.directory import Directory, DirectoryFollower
-from services.common.kafka import CONNECT_SECONDS, open_producer
+from services.common.kafka import open_producer
 from services.common.outbox import OutboxRelay
 from services.common.telemetry import configure_logging
 from services.common.tracing import TracingSettings, open_tracing
@@ -25,14 +22,16 @@ from services.runtime.background.scheduler import Scheduler
 from services.runtime.clock import DatabaseClock
 from services.runtime.collector import collect_rarely
 from services.runtime.dead_letter_server import DeadLetterService
-from services.runtime.delivery.consumer import GROUP, EventConsumer
+from services.runtime.delivery.consumer import EventConsumer
 from services.runtime.delivery.dead_letter_queries import DeadLetterQueries
 from services.runtime.delivery.dead_letters import UnreadableRecords, outline
 from services.runtime.delivery.dispatch import Dispatcher
 from services.runtime.delivery.failures import Failures
+from services.runtime.delivery.group import GROUP, open_consumer
 from services.runtime.delivery.hooks import Hooks
 from services.runtime.delivery.ledger import Ledger
 from services.runtime.delivery.ledger_retention import keep_sweeping as keep_sweeping_ledger
+from services.runtime.delivery.membership import Membership
 from services.runtime.delivery.parking import Parking
 from services.runtime.delivery.retries import RetryRunner, new_holder
 from services.runtime.invoker import Invoker
@@ -67,7 +66,6 @@ from services.runtime.settings import RuntimeSettings
 
 log = structlog.get_logger(__name__)
 
-HEARTBEATS_PER_SESSION = 5
 ANNOUNCE_SECONDS = 5.0
 
 
@@ -155,7 +153,15 @@ async def run(settings: RuntimeSettings, traces: TracingSettings | None = None) 
         runner = BackgroundRunner(
             directory, database, invoker, reporter, deadline=settings.job_deadline, now=clock, tracing=tracing
         )
-        consumer = await _open_consumer(settings, stack)
+        instance = settings.worker_instance
+        consumer = await stack.enter_async_context(
+            open_consumer(
+                settings.kafka_bootstrap,
+                instance=instance,
+                session_timeout=settings.session_timeout,
+                drain_seconds=settings.drain_seconds,
+            )
+        )
         events = EventConsumer(
             consumer,
             database,
@@ -165,6 +171,7 @@ async def run(settings: RuntimeSettings, traces: TracingSettings | None = None) 
             records_in_flight=settings.records_in_flight,
             drain_seconds=settings.drain_seconds,
             tracing=tracing,
+            membership=None if instance is None else Membership(settings.kafka_bootstrap, GROUP, instance),
         )
         server = GrpcServer(
             f"{settings.host}:{settings.runtime_port}",
@@ -235,25 +242,6 @@ async def _announced(lease: WorkerLease) -> None:
             await lease.tried.wait()
     except TimeoutError:
         log.warning("worker not announced yet: Redis does not answer", seconds=ANNOUNCE_SECONDS)
-
-
-async def _open_consumer(settings: RuntimeSettings, stack: AsyncExitStack) -> AIOKafkaConsumer:
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka_bootstrap,
-        group_id=GROUP,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        session_timeout_ms=round(settings.session_timeout * 1000),
-        heartbeat_interval_ms=round(settings.session_timeout * 1000 / HEARTBEATS_PER_SESSION),
-        max_poll_interval_ms=600_000,
-        metadata_max_age_ms=10_000,
-        fetch_max_wait_ms=100,
-    )
-    stack.push_async_callback(consumer.stop)
-    async for attempt in stamina.retry_context(on=KafkaConnectionError, attempts=None, timeout=CONNECT_SECONDS):
-        with attempt:
-            await consumer.start()
-    return consumer
 
 
 def _on_stop_signals() -> asyncio.Event:

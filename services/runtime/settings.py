@@ -28,6 +28,9 @@ class RuntimeSettings(ServiceSettings, SecretKeySettings):
     runtime_address: str | None = None
     """The gRPC address announced to callers; without it, host and port."""
     worker_id: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    worker_instance: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,200}$")
+    """A name that a worker has again when it is restarted, and no other has: for as long as the session timeout, Kafka
+    keeps its partitions for it (KIP-345). Without one they go to the others at once."""
     zygote_socket: Path | None = None
     """A zygote that runs already (a sidecar); without it the worker starts its own."""
     hook_deadline: float = 5.0

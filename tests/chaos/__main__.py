@@ -1,4 +1,4 @@
-"""Breaks everything the platform stands on while sales flow: ``python -m tests.chaos [--small] [--seed N]``.
+"""Breaks everything the platform stands on while sales flow: ``python -m tests.chaos [--small] [--static] [--seed N]``.
 
 Exit status 0 when nothing was lost or doubled and the platform recovered from every fault.
 """
@@ -48,7 +48,7 @@ async def main(arguments: argparse.Namespace, directory: Path) -> bool:
     plan = draw(names, sales=scale.sales, rounds=scale.rounds, seed=arguments.seed)
     voice.say(f"seed {arguments.seed}, {scale.sales:,} sales, {len(plan.injections)} faults; logs are in {directory}")
     with cancelled_by_signals():
-        async with ground(directory, scale, voice.report) as grounds:
+        async with ground(directory, scale, voice.report, static=arguments.static) as grounds:
             voice.say("everything runs; sales begin")
             campaign = Campaign(grounds, scale, plan, seed=arguments.seed, say=voice.say)
             outcome = await campaign.run()
@@ -70,6 +70,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--small", action="store_true", help="2,000 sales, each fault once, in under two minutes")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="repeats a plan")
+    parser.add_argument("--static", action="store_true", help="workers have lasting names (static membership)")
     parser.add_argument("--only", nargs="*", help="faults with one of these words in their name")
     return parser.parse_args()
 

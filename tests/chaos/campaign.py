@@ -40,6 +40,8 @@ class Strike:
     fault: str
     struck_at: float
     ended_at: float = 0.0
+    healed_at: float = 0.0
+    """When what had been taken away was there again."""
     recovered_at: float | None = None
     stalled: bool = False
     """Whether nothing was processed while the fault lasted, although it should have been."""
@@ -104,10 +106,10 @@ class Campaign:
             await asyncio.sleep(max(0.0, strike.struck_at + fault.holds - time.monotonic()))
         finally:
             await fault.heal()
+        strike.healed_at = time.monotonic()
         await recovering
         strike.ended_at = time.monotonic()
-        taken = "not recovered" if strike.recovery is None else f"recovered after {strike.recovery:.1f} s"
-        self._say(f"{fault.name}: {taken}{', stalled while it lasted' if strike.stalled else ''}")
+        self._say(f"{fault.name}: {_account(strike)}{', stalled while it lasted' if strike.stalled else ''}")
         return strike
 
     async def _recovered(self, strike: Strike) -> None:
@@ -166,3 +168,11 @@ class Campaign:
             scheduled_since=self._grounds.scheduled_since,
             looked_at=datetime.now(UTC),
         )
+
+
+def _account(strike: Strike) -> str:
+    if strike.recovered_at is None:
+        return "not recovered"
+    beyond = strike.recovered_at - strike.healed_at
+    after = f", {beyond:.1f} s after it was over" if beyond > 0 else ""
+    return f"recovered after {strike.recovery:.1f} s{after}"

@@ -44,11 +44,17 @@ class Grounds:
     bystander: Caller
     logs: Path
     session_timeout: float
+    group_size: int
+    """How many workers there are when none is dead."""
     installations: dict[str, str] = field(default_factory=dict)
     """Ids of installations by plugin; that of the bystander under its organization's name."""
     settings: list[int] = field(default_factory=list)
     """The bystander's settings that were acknowledged."""
     scheduled_since: datetime = field(default_factory=partial(datetime.now, UTC))
+
+    async def until_workers_share(self) -> None:
+        """Wait until all workers are in the group, and the group is settled."""
+        await until_group_has(self.kafka.bootstrap, self.group_size)
 
     def workers(self) -> dict[str, int]:
         """The pids of the workers that run now, by name."""
@@ -58,8 +64,11 @@ class Grounds:
 
 
 @asynccontextmanager
-async def ground(directory: Path, scale: Scale, report: Reporter) -> AsyncIterator[Grounds]:
-    """Start everything with its data below ``directory``, with the plugins at work; ends it afterwards."""
+async def ground(directory: Path, scale: Scale, report: Reporter, *, static: bool = False) -> AsyncIterator[Grounds]:
+    """Start everything with its data below ``directory``, with the plugins at work; ends it afterwards.
+
+    ``static``: Kafka knows the workers by lasting names.
+    """
     async with AsyncExitStack() as running:
         kafka, redis = Kafka(directory / "kafka"), Redis(directory / "redis")
         # The machine does not lose power here: what reached the kernel survives the death of every process.
@@ -83,6 +92,8 @@ async def ground(directory: Path, scale: Scale, report: Reporter) -> AsyncIterat
             "OUTLET_OUTBOUND_ALLOWED": "127.0.0.0/8, ::1/128",
             "OUTLET_OUTBOUND_CA_FILE": str(authority),
         }
+        if static:
+            environ["OUTLET_WORKER_INSTANCE"] = "worker"
         stack = Stack(directory / "platform", environ=environ, workers=scale.workers, report=report)
         running.push_async_callback(stack.stop)
         await stack.start()
@@ -101,12 +112,13 @@ async def ground(directory: Path, scale: Scale, report: Reporter) -> AsyncIterat
             bystander=await running.enter_async_context(Caller(stack, BYSTANDER)),
             logs=stack.logs,
             session_timeout=scale.session_timeout,
+            group_size=scale.workers + 1,
         )
-        await _set_up(grounds, directory, workers=scale.workers + 1)
+        await _set_up(grounds, directory)
         yield grounds
 
 
-async def _set_up(grounds: Grounds, directory: Path, *, workers: int) -> None:
+async def _set_up(grounds: Grounds, directory: Path) -> None:
     sources = directory / "plugins"
     caller, failing = await asyncio.gather(
         asyncio.to_thread(plugins.caller, sources), asyncio.to_thread(plugins.failing, sources)
@@ -123,4 +135,4 @@ async def _set_up(grounds: Grounds, directory: Path, *, workers: int) -> None:
     grounds.installations[BYSTANDER] = answer.json()["id"]
     for plugin_id in (scenario.PLUGIN_ID, plugins.CALLER, plugins.FAILING):
         await scenario.rolled_out(grounds.client, grounds.installations[plugin_id], "active")
-    await until_group_has(grounds.kafka.bootstrap, workers)
+    await grounds.until_workers_share()

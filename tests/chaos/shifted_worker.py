@@ -18,7 +18,7 @@ from outlet.local.network import free_ports
 from outlet.local.secret_keys import VARIABLE, secret_keys
 from outlet.local.service import Service
 from outlet.local.stack import Stack
-from outlet.local.wiring import Ports, environments
+from outlet.local.wiring import INSTANCE, Ports, environments
 
 NAME = "runtime-shifted"
 
@@ -80,5 +80,7 @@ def _environment(stack: Stack, environ: Mapping[str, str], port: int, metrics: i
     )
     # Every part is a real one, so there is nothing of it to start: it only names their addresses.
     backing = Backing(stack.directory, environ, durable=False, report=lambda _: None)
+    if INSTANCE in environ:
+        environ = {**environ, INSTANCE: f"{environ[INSTANCE]}-shifted"}
     (told,) = environments("runtime", ports, backing, Issuer.open(stack.directory / "issuer"), environ)
     return told | {VARIABLE: secret_keys(stack.directory, environ)}

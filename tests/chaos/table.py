@@ -3,7 +3,7 @@
 import json
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tests.chaos.campaign import Outcome, Strike
 from tests.chaos.ledger import Entry
@@ -38,6 +38,7 @@ def lines(outcome: Outcome) -> Iterator[str]:
     quiet = [entry for event, entry in outcome.ledger.entries.items() if met[event] == BETWEEN]
     for rest, beside in ((BETWEEN, _usual(quiet)), (NO_SALE, "")):
         yield _line(rest, None, events[rest], wrong[rest, "lost"], wrong[rest, "doubled"], beside)
+    yield _waits(outcome, met)
     yield from _beside(outcome)
     differences = outcome.verdict.differences
     yield from map(str, differences[:SHOWN])
@@ -84,6 +85,15 @@ def _usual(quiet: Iterable[Entry]) -> str:
     """How long a sale that met no fault takes from its sending to its effect, at the median."""
     times = [entry.processed_at - entry.sent_at for entry in quiet if entry.processed_at is not None]
     return f"({statistics.median(times):.1f})" if times else ""
+
+
+def _waits(outcome: Outcome, met: Mapping[str, str]) -> str:
+    """The longest time from sending a sale to its effect, by the fault that it met; an outage is part of it."""
+    longest: dict[str, float] = {}
+    for event, entry in outcome.ledger.entries.items():
+        if entry.processed_at is not None:
+            longest[met[event]] = max(longest.get(met[event], 0.0), entry.processed_at - entry.sent_at)
+    return "longest wait of a sale: " + ", ".join(f"{fault} {seconds:.1f} s" for fault, seconds in longest.items())
 
 
 def _beside(outcome: Outcome) -> Iterator[str]:

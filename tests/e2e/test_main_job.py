@@ -6,21 +6,17 @@ redeemed, components are asked for, and a sale after the deactivation awards not
 
 import asyncio
 import json
-import os
 import random
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 
 import pytest
 
-from outlet.local.client import GatewayClient
 from outlet.local.journey import Journey, Outcome, Platform
-from outlet.local.scenario import CONSUMER_GROUP, PLUGIN_ID, Trade, set_up, settled_points, trade
+from outlet.local.scenario import PLUGIN_ID, Trade, trade
 from outlet.local.stack import Stack
-from outlet.local.waiting import until, until_consumed
+from outlet.local.waiting import until
 from outlet.package import Package
 from outlet.samples import points_of
-from outlet.samples.records import publish
 from services.common.events import read_event
 from services.common.topics import PLUGIN_EVENTS
 from tests.e2e.support import Caller, environment, until_committed, until_ready, zygotes
@@ -28,7 +24,6 @@ from tests.e2e.topics import read_topic, until_group_has
 from tests.support.real import RealParts
 
 SALES = 2_000
-RESTARTED_SALES = 1_000
 WORKERS = 2
 KILLS = 3
 SEED = 7
@@ -138,48 +133,3 @@ async def test_points_are_exact_when_the_zygotes_are_killed(platform: Stack, loy
 
     await journey(platform, loyalty, "main-job-zygotes-killed", kill_zygotes, seed=13)
     assert list(platform.pids["runtime"]) == workers, "a worker outlives its zygote"
-
-
-async def test_rolling_restart_loses_nothing_and_repeats_nothing(platform: Stack, loyalty: Package) -> None:
-    business = trade("main-job-rolling", count=RESTARTED_SALES, redelivered=0, seed=14)
-    async with (
-        GatewayClient(platform.gateway_url, platform.issuer.token, business.organization) as client,
-        Caller(platform, business.organization) as caller,
-    ):
-        installation = await set_up(client, loyalty.data, business.stores)
-        await until_group_has(platform.bootstrap, WORKERS)
-        positions = await publish(platform.bootstrap, business.stream)
-        await until_at_work(platform, installation, business, share=0.1)
-
-        for worker in range(WORKERS):
-            await restart(platform, worker)
-            await until_group_has(platform.bootstrap, WORKERS)
-
-        await until_consumed(platform.bootstrap, CONSUMER_GROUP, positions, within=60)
-        assert await settled_points(client, business.expected, business.stores) == business.expected
-        # Each sale is one run: had a worker left one uncommitted, it would have come and been counted again.
-        await until(counted(caller, installation, len(business.tickets)), within=15, what="every run is counted")
-
-
-async def restart(stack: Stack, worker: int) -> None:
-    """Ask a worker to stop, as Kubernetes does, and wait for its successor."""
-    pid = stack.pids["runtime"][worker]
-    assert pid is not None
-    os.kill(pid, signal.SIGTERM)
-
-    async def ended() -> bool:
-        return stack.pids["runtime"][worker] != pid
-
-    await until(ended, within=20, what=f"worker {worker} has ended")
-    await until_ready(stack, "runtime", worker)
-
-
-def counted(caller: Caller, installation: str, runs: int) -> Callable[[], Awaitable[bool]]:
-    """Whether the statistics count so many runs of hooks; more must never be."""
-
-    async def as_many() -> bool:
-        found = (await caller.ask("GET", f"/api/plugins/{installation}/stats")).json()["hookRuns"]
-        assert found <= runs
-        return bool(found == runs)
-
-    return as_many

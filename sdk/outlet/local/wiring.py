@@ -17,6 +17,7 @@ PORT_VARIABLES = {
     "ui_components": "OUTLET_UI_COMPONENTS_PORT",
 }
 METRICS_PORT = "OUTLET_RUNTIME_METRICS_PORT"
+INSTANCE = "OUTLET_WORKER_INSTANCE"
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def environments(
     """The environment of each process of a service.
 
     It is ``environ`` with what the platform decides in its place. A database is told only to the service that owns it,
-    keys of secrets only to those that seal and open them.
+    keys of secrets only to those that seal and open them. A lasting name of workers is made one for each.
     """
     decided = {
         "OUTLET_ENVIRONMENT": "development",
@@ -102,6 +103,7 @@ def environments(
             **decided,
             PORT_VARIABLES[service]: str(port),
             METRICS_PORT: str(ports.runtime_metrics[index if service == "runtime" else 0]),
+            **({INSTANCE: f"{inherited[INSTANCE]}-{index}"} if INSTANCE in inherited else {}),
         }
 
 

@@ -1,7 +1,7 @@
 """Takes domain events from Kafka, and commits a record only when everything it caused is durable."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -20,22 +20,29 @@ from services.runtime.delivery.arrivals import Arrival
 from services.runtime.delivery.dead_letters import UnreadableRecords
 from services.runtime.delivery.dispatch import Dispatcher
 from services.runtime.delivery.hooks import Hooks
+from services.runtime.delivery.membership import Membership, NameTaken
 from services.runtime.delivery.offsets import OffsetTracker
 from services.runtime.delivery.unit_of_work import is_transient
 
 log = structlog.get_logger(__name__)
 
-GROUP = "outlet.runtime"
+TOPICS = tuple(topic.name for topic in EVENT_TOPICS)
 BATCH = 500
 COMMIT_SECONDS = 0.5
+PARTITIONS_SECONDS = 5.0
+"""How often a worker with a lasting name looks whether every partition is in somebody's hands."""
 UNFIT = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)
 """What PostgreSQL raises for a value that it cannot hold, or not in an index."""
 
 Record: TypeAlias = "ConsumerRecord[bytes, bytes]"
 
 
+class _Withdrawn(BaseException):
+    """Keeps aiokafka from joining the group again: whatever Exception a listener raises, it goes on to do that."""
+
+
 class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not typed
-    """One member of the consumer group of all workers."""
+    """One member of the consumer group of all workers; with ``membership``, a static one."""
 
     def __init__(
         self,
@@ -48,8 +55,12 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         records_in_flight: int,
         drain_seconds: float,
         tracing: Tracing = OFF,
+        membership: Membership | None = None,
+        topics: Sequence[str] = TOPICS,
     ) -> None:
         self._consumer = consumer
+        self._membership = membership
+        self._topics = topics
         self._database = database
         self._dispatcher = dispatcher
         self._hooks = hooks
@@ -71,45 +82,86 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         return self._offsets.unfinished()
 
     async def run(self) -> None:
-        """Consume until cancelled. Raises when a record could neither be processed nor kept: it is then redelivered."""
-        self._consumer.subscribe([topic.name for topic in EVENT_TOPICS], listener=self)
+        """Consume until cancelled. Raises when a record could neither be processed nor kept: it is then redelivered.
+
+        Raises :class:`NameTaken` when another worker has joined under this one's name.
+        """
+        self._subscribe()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._commit_regularly())
+            if self._membership is not None:
+                tasks.create_task(self._take_up_partitions(self._membership))
             while True:
                 await self._until(lambda: not self.full())
-                batches = await self._consumer.getmany(timeout_ms=200, max_records=BATCH)
+                if self._crash is not None:
+                    raise self._crash
+                batches = await self._fetch()
                 if batches:
                     # Cancelled or not, what was taken is handed on to its hooks: drain waits for all of it.
                     self._taking = asyncio.create_task(self._take(batches))
                     self._taking.add_done_callback(self._taken)
                     await asyncio.shield(self._taking)
-                if self._crash is not None:
-                    raise self._crash
 
     def full(self) -> bool:
         """Whether no more records are taken until some are done."""
         return self._offsets.unfinished() >= self._records_in_flight
 
     async def drain(self) -> None:
-        """Let what was taken end, for a bounded time, and commit; what did not end is delivered again."""
+        """Let what was taken end, for a bounded time, and commit; what did not end is delivered again.
+
+        Then leave the group at once: what else of this worker is ended nobody has to wait for.
+        """
         await self._settle(None)
         if self._taking is not None:
             self._taking.cancel()
             await asyncio.wait([self._taking])
         await self._hooks.close()
+        await self._consumer.stop()
 
     async def on_partitions_assigned(self, assigned: "set[TopicPartition]") -> None:
         log.info("partitions assigned", count=len(assigned))
+        if self._membership is not None:
+            self._membership.joined(self._consumer._coordinator.member_id)  # aiokafka shows it nowhere else
         try:
             self._ends |= await self._consumer.end_offsets(assigned) if assigned else {}
         except KafkaError as error:
             log.warning("ends of partitions not known: every event is looked up", error=repr(error))
 
     async def on_partitions_revoked(self, revoked: "set[TopicPartition]") -> None:
+        if self._membership is not None and await self._membership.is_lost():
+            taken = NameTaken(self._membership.name)
+            log.error("name taken", worker_instance=self._membership.name, error=str(taken))
+            self._crashed(taken)
+            raise _Withdrawn
         await self._settle(set(revoked))
         self._offsets.forget(set(revoked))
         for partition in revoked:
             self._ends.pop(partition, None)
+
+    async def _fetch(self) -> "dict[TopicPartition, list[Record]]":
+        try:
+            return await self._consumer.getmany(timeout_ms=200, max_records=BATCH)  # type: ignore[no-any-return]
+        except KafkaError as error:
+            # A worker that was replaced while it was joining is told so (FENCED_INSTANCE_ID), in words aiokafka lacks.
+            if self._membership is not None and await self._membership.is_lost():
+                raise NameTaken(self._membership.name) from error
+            raise
+
+    def _subscribe(self) -> None:
+        self._consumer.subscribe(self._topics, listener=self)
+
+    async def _take_up_partitions(self, membership: Membership) -> None:
+        """Join again when there are partitions that nobody has: the broker lets the leader share them out then."""
+        while True:
+            await asyncio.sleep(PARTITIONS_SECONDS)
+            existing = [
+                TopicPartition(topic, number)
+                for topic in self._topics
+                for number in self._consumer.partitions_for_topic(topic) or ()
+            ]
+            if await membership.leaves_out(existing):
+                log.info("partitions are nobody's: joining again")
+                self._subscribe()
 
     async def _take(self, batches: "dict[TopicPartition, list[Record]]") -> None:
         arrivals: list[Arrival] = []

@@ -8,12 +8,14 @@ from tests.chaos.faults.processes import (
     RegistryKilled,
     WorkerFrozen,
     WorkerKilled,
+    WorkersRestarted,
     ZygoteKilled,
 )
 from tests.chaos.faults.surroundings import ClockStepped, DeliveriesScrambled, LogDiskFull
 
 KINDS: tuple[type[Fault], ...] = (
     WorkerKilled,
+    WorkersRestarted,
     ZygoteKilled,
     GuestKilled,
     RegistryKilled,

@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import signal
+from functools import partial
 
 import psutil
 
@@ -17,6 +18,7 @@ from tests.e2e.support import zygotes
 
 TARGET_SECONDS = 30.0
 """How long a target may take to be there: it may be starting after an earlier strike."""
+RESTART_SECONDS = 60.0
 
 
 class _Killed(Fault):
@@ -73,6 +75,34 @@ class GatewayKilled(_Killed):
 
     def targets(self) -> list[int]:
         return [pid for pid in self.grounds.stack.pids["gateway"] if pid is not None]
+
+
+class WorkersRestarted(Fault):
+    """A rolling restart: each worker in turn is told to stop, as Kubernetes does, and is back before the next one."""
+
+    name = "workers restarted in turn"
+
+    async def aim(self, rng: random.Random) -> str:
+        await self.grounds.until_workers_share()
+        self._names = rng.sample(sorted(self.grounds.workers()), k=len(self.grounds.workers()))
+        return ", ".join(self._names)
+
+    async def inject(self) -> None:
+        self._stop(self._names[0])
+
+    async def heal(self) -> None:
+        for name, following in zip(self._names, [*self._names[1:], None], strict=True):
+            await until(partial(self._is_back, name), within=RESTART_SECONDS, what=f"{name} runs again")
+            await self.grounds.until_workers_share()
+            if following:
+                self._stop(following)
+
+    def _stop(self, name: str) -> None:
+        self._pid = self.grounds.workers()[name]
+        os.kill(self._pid, signal.SIGTERM)
+
+    async def _is_back(self, name: str) -> bool:
+        return self.grounds.workers().get(name, self._pid) != self._pid
 
 
 class RegistryKilled(_Killed):

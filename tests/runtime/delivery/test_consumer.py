@@ -21,6 +21,7 @@ class OneBatch:
 
     def __init__(self) -> None:
         self.committed: dict[TopicPartition, int] = {}
+        self.stopped = False
         self._records = [record(offset) for offset in (4, 5)]
 
     def subscribe(self, topics: list[str], listener: object) -> None:
@@ -37,6 +38,9 @@ class OneBatch:
 
     async def commit(self, offsets: dict[TopicPartition, int]) -> None:
         self.committed |= offsets
+
+    async def stop(self) -> None:
+        self.stopped = True
 
 
 class HeldDispatcher:
@@ -98,6 +102,7 @@ async def test_records_that_were_being_handed_on_when_the_worker_stops_are_finis
     await asyncio.wait_for(draining, 5)
 
     assert kafka.committed == {PARTITION: 6}
+    assert kafka.stopped, "the others have its partitions as soon as it is done with them"
 
 
 async def test_stop_waits_no_longer_than_it_may_for_records_that_cannot_be_handed_on() -> None:
