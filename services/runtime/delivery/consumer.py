@@ -19,6 +19,7 @@ from services.runtime.commerce import projector
 from services.runtime.delivery.arrivals import Arrival
 from services.runtime.delivery.dead_letters import UnreadableRecords
 from services.runtime.delivery.dispatch import Dispatcher
+from services.runtime.delivery.group import GROUP
 from services.runtime.delivery.hooks import Hooks
 from services.runtime.delivery.membership import Membership, NameTaken
 from services.runtime.delivery.offsets import OffsetTracker

@@ -17,9 +17,9 @@ from services.common.runtime_client import PluginFailed
 from services.common.tracing import OFF, Tracing, of_headers
 from services.common.tracing.messaging import processing
 from services.runtime.delivery.arrivals import Arrival
-from services.runtime.delivery.consumer import GROUP
 from services.runtime.delivery.dispatch import Dispatcher
 from services.runtime.delivery.failures import Failures, RetryPolicy
+from services.runtime.delivery.group import GROUP
 from services.runtime.delivery.hooks import Hooks
 from services.runtime.delivery.ledger import Ledger
 from services.runtime.delivery.retries import RetryRunner
