@@ -22,8 +22,8 @@ def main(task: Task, probe: Probe) -> None:
     """Run the worker until the process ends."""
     finish, on_partitions_assigned = HookRun.finish, EventConsumer.on_partitions_assigned
 
-    def finish_and_count(run: HookRun) -> None:
-        finish(run)
+    def finish_and_count(run: HookRun, failure: str | None = None) -> None:
+        finish(run, failure)
         if run.event.type == task.event and run.lane.installation.plugin_id == task.plugin:
             probe.handled(run.event.id, run.event.time)
 

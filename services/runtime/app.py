@@ -157,6 +157,7 @@ async def run(settings: RuntimeSettings, traces: TracingSettings | None = None) 
         consumer = await stack.enter_async_context(
             open_consumer(
                 settings.kafka_bootstrap,
+                GROUP,
                 instance=instance,
                 session_timeout=settings.session_timeout,
                 drain_seconds=settings.drain_seconds,

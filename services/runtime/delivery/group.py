@@ -21,7 +21,7 @@ METADATA_SECONDS = 10.0
 
 @asynccontextmanager
 async def open_consumer(
-    bootstrap: str, *, instance: str | None, session_timeout: float, drain_seconds: float, group: str = GROUP
+    bootstrap: str, group: str, *, instance: str | None, session_timeout: float, drain_seconds: float
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer that is connected and has not subscribed yet, stopped on exit. Waits for a broker that is not up yet.
 

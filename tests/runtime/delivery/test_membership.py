@@ -89,7 +89,7 @@ class Worker(EventConsumer):
 async def worker(place: Place, name: str, *, session_timeout: float = SESSION_SECONDS) -> AsyncIterator[Worker]:
     """A worker of the group; its end is that of a worker that is told to stop."""
     async with open_consumer(
-        place.bootstrap, instance=name, session_timeout=session_timeout, drain_seconds=1.0, group=place.group
+        place.bootstrap, place.group, instance=name, session_timeout=session_timeout, drain_seconds=1.0
     ) as kafka:
         started = Worker(kafka, place, name)
         try:
