@@ -6,6 +6,7 @@ fails after it has written, all are undone, and the others run again, each in a 
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 MOST_MEMBERS = 64
 OPEN_SECONDS = 0.01
-"""How long others may join. What comes later has a transaction that begins when this one has ended."""
+"""How long others may join once it has begun. What comes later shares the one that begins when this one has ended."""
 SLOW_SECONDS = 2.0
 """A member that takes longer is not waited for: the others would be late on its account."""
 LOCK_TIMEOUT = "200ms"
@@ -56,7 +57,7 @@ class SharedTransaction:
         self._scope = scope
         self._ended = ended
         self._loop = asyncio.get_running_loop()
-        self._closes_at = self._loop.time() + OPEN_SECONDS
+        self._closes_at = math.inf
         self._joined = 0
         self._active = 0
         self._wrote = False
@@ -145,6 +146,7 @@ class SharedTransaction:
         try:
             if before is not None:
                 await asyncio.wait([before])
+            self._closes_at = self._loop.time() + OPEN_SECONDS
             async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection, connection.transaction():
                 await self._work(connection)
         except (UndoneTogether, TimeoutError, *DATABASE_ERRORS) as error:
