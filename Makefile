@@ -25,8 +25,8 @@ demo: $(STAMP) ## one sale's whole journey, 2,000 times, on the embedded platfor
 up: $(STAMP) ## the platform, staying up (gateway on OUTLET_PORT, default 8080)
 	@$(BIN)/outlet up
 
-test: $(STAMP) ## the whole suite
-	@$(BIN)/python -m pytest
+test: $(STAMP) ## the whole suite; JOBS=2 in two processes
+	@$(BIN)/python -m pytest $(if $(JOBS),-n $(JOBS) --dist loadgroup)
 
 attacks: $(STAMP) ## attack the sandbox with real plugins, bare and behind the walls; ONLY="re fork" picks by name
 	@$(BIN)/python -m tests.attacks $(ONLY)

@@ -37,7 +37,8 @@ async def test_producer_works_again_after_an_outage_that_outlasts_its_records(
 ) -> None:
     monkeypatch.setattr(kafka, "REQUEST_SECONDS", 1.0)
     async with open_producer(broker.bootstrap) as producer:
-        await asyncio.gather(*(producer.send_and_wait(TOPIC, b"before", partition=each) for each in range(PARTITIONS)))
+        for partition in range(PARTITIONS):
+            await until(accepts(producer, partition), within=20, what=f"partition {partition} takes records")
         await broker.stop()
         given_up = [await producer.send(TOPIC, b"given up", partition=each) for each in range(PARTITIONS)]
         for answer in await asyncio.gather(*given_up, return_exceptions=True):
@@ -50,7 +51,7 @@ async def test_producer_works_again_after_an_outage_that_outlasts_its_records(
 def accepts(producer: AIOKafkaProducer, partition: int) -> Callable[[], Awaitable[bool]]:
     async def accepted() -> bool:
         try:
-            await producer.send_and_wait(TOPIC, b"after", partition=partition)
+            await producer.send_and_wait(TOPIC, b"a record", partition=partition)
         except KafkaError:
             return False
         return True

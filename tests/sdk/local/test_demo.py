@@ -5,7 +5,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,13 @@ def package() -> Package:
     return build(ROOT / "plugins" / "loyalty_points")
 
 
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder with a short name: Unix sockets in it have no room for a long one."""
+    with tempfile.TemporaryDirectory(prefix="demo-") as folder:
+        yield Path(folder)
+
+
 async def test_every_customer_gets_exactly_the_points_of_their_sales(platform: Platform, package: Package) -> None:
     business = trade("exact", count=300, customers=30, redelivered=30)
     said: list[str] = []
@@ -56,9 +64,9 @@ async def test_a_balance_that_is_not_as_expected_is_named(platform: Platform, pa
 
 
 async def test_the_command_runs_on_its_own_parts_and_ends_with_its_figures(
-    tmp_path: Path,
+    temporary: Path,
 ) -> None:
-    demo = await _demo(tmp_path, OUTLET_KAFKA_BOOTSTRAP="kafka.example:9092", OUTLET_REGISTRY_PORT="1")
+    demo = await _demo(temporary, OUTLET_KAFKA_BOOTSTRAP="kafka.example:9092", OUTLET_REGISTRY_PORT="1")
     output, errors = await demo.communicate()
     lines = output.decode().splitlines()
     assert (demo.returncode, errors) == (0, b"")
@@ -68,23 +76,23 @@ async def test_the_command_runs_on_its_own_parts_and_ends_with_its_figures(
     assert (figures["events"], figures["redelivered"], figures["route_status"]) == (2000, 100, 200)
     assert figures["hooks_per_second"] > 0
     assert figures["seconds"] > 0
-    assert _left_in(tmp_path) == []
-    assert _processes_in(tmp_path) == []
+    assert _left_in(temporary) == []
+    assert _processes_in(temporary) == []
 
 
-async def test_an_interrupted_demo_says_so_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    demo = await _demo(tmp_path)
+async def test_an_interrupted_demo_says_so_and_leaves_nothing_behind(temporary: Path) -> None:
+    demo = await _demo(temporary)
     assert demo.stdout is not None
     async for line in demo.stdout:
         if b"published" in line:
             break
-    assert _processes_in(tmp_path) != []
+    assert _processes_in(temporary) != []
     demo.send_signal(signal.SIGTERM)
     _, errors = await asyncio.wait_for(demo.communicate(), 20)
     assert demo.returncode == 1
     assert errors.decode().strip() == "Interrupted; nothing is left running."
-    assert _left_in(tmp_path) == []
-    assert _processes_in(tmp_path) == []
+    assert _left_in(temporary) == []
+    assert _processes_in(temporary) == []
 
 
 async def test_outside_of_a_checkout_the_demo_says_what_is_missing(tmp_path: Path) -> None:
