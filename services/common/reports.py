@@ -24,13 +24,16 @@ class HookSummary(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     """What one hook did in one store (``*``: in none).
 
     ``hook`` is an event type, a declared route (``METHOD /path``), ``schedule <name>`` or ``job <name>``. ``runs`` are
-    those that ended, well or badly, with their seconds in ``latency`` (see :mod:`services.common.latency`).
+    those that ended, well or badly, with their seconds in ``latency`` (see :mod:`services.common.latency`); ``retries``
+    of them were further attempts at events that had failed, and ``failed_retries`` of these failed again.
     """
 
     hook: str
     store: str
     runs: Count = 0
     errors: Count = 0
+    retries: Count = 0
+    failed_retries: Count = 0
     latency: dict[int, Count] = msgspec.field(default_factory=dict)
 
     @property

@@ -35,6 +35,8 @@ class _HookCounts:
 
     latency: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     errors: int = 0
+    retries: int = 0
+    failed_retries: int = 0
 
 
 @dataclass(slots=True)
@@ -82,6 +84,12 @@ class Reporter:
             counts = self._hook(installation, hook, store)
         counts.latency[bucket_of(seconds)] += count
         self.totals.hook_runs += count
+
+    def retried(self, installation: Installation, hook: str, store: str | None, *, failed: bool) -> None:
+        """A run, which is counted by itself, was a further attempt at an event that had failed before."""
+        counts = self._hook(installation, hook, store)
+        counts.retries += 1
+        counts.failed_retries += failed
 
     def route_called(self, installation: Installation, target: str, store: str | None, seconds: float) -> None:
         """A call of a route (``METHOD /path``) has ended, well or badly."""
@@ -152,7 +160,13 @@ class Reporter:
         """One summary, or several when it would be too long; the first one has what is not of a single hook."""
         hooks = [
             HookSummary(
-                hook=hook, store=store, runs=sum(each.latency), errors=each.errors, latency=sparse(each.latency)
+                hook=hook,
+                store=store,
+                runs=sum(each.latency),
+                errors=each.errors,
+                retries=each.retries,
+                failed_retries=each.failed_retries,
+                latency=sparse(each.latency),
             )
             for (hook, store), each in counts.hooks.items()
         ]

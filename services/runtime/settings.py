@@ -46,7 +46,7 @@ class RuntimeSettings(ServiceSettings, SecretKeySettings):
     """How long dead letters are kept, discarded or not."""
     succeeded_retry_days: float = Field(default=7.0, gt=0)
     """How long is kept that a hook succeeded only when it was tried again."""
-    guest_concurrency: int = 32
+    guest_concurrency: int = 8
     """Calls in flight in one sandbox."""
     sandbox_minimum: Tier | None = None
     """The weakest walls that plugins may run behind; without it B in production, D in development."""

@@ -128,7 +128,7 @@ async def watch_a_plugin_that_fails(
             async with running(DirectoryFollower(bootstrap, directory).run(), plugin.run()):
                 opened = await becomes(owner, installation_id, "open", "error")
                 assert f"circuit breaker open: {opened['breaker']['reason']}" == opened["statusReason"]
-                assert "runs failed within" in opened["breaker"]["reason"]
+                assert "events failed within" in opened["breaker"]["reason"]
 
                 process.kill()
                 assert await process.wait() == -signal.SIGKILL

@@ -44,6 +44,8 @@ async def test_runs_errors_and_latency_are_counted_by_hook_and_store(reporter: R
     reporter.hook_ran(found, "sale.created", "s2", 0.002)
     reporter.hook_ran(found, "schedule nightly", None, 4.0)
     reporter.failed(found, "sale.created", FAILURE, "e1", "s1")
+    reporter.retried(found, "sale.created", "s1", failed=True)
+    reporter.retried(found, "sale.created", "s1", failed=False)
     reporter.api_called(found)
     await reporter.flush()
     (summary,) = producer.summaries
@@ -55,6 +57,7 @@ async def test_runs_errors_and_latency_are_counted_by_hook_and_store(reporter: R
         ("sale.created", "s2"): (1, 0),
         ("schedule nightly", "*"): (1, 0),
     }
+    assert (hooks["sale.created", "s1"].retries, hooks["sale.created", "s1"].failed_retries) == (2, 1)
     assert hooks["sale.created", "s1"].latency == {bucket_of(0.002): 3, bucket_of(0.5): 1}
     assert [error.event_id for error in summary.errors] == ["e1"]
     await reporter.flush()

@@ -131,19 +131,25 @@ class BackgroundRunner:
         if installation is None:  # deactivated between the look and the lease
             await self._queue.postpone(work, self._now(), work.attempts)
             return
-        hook, begun = f"{work.kind} {work.name}", time.perf_counter()
+        begun = time.perf_counter()
         invocation = self._invocation(installation, work)
         try:
             more = {spans.ATTEMPT: work.attempts + 1}
             with spans.calling(self._tracing, invocation, of_text(work.trace), **more) as invocation:
                 await self._invoker.run(invocation)
-            self._reporter.hook_ran(installation, hook, work.store_id, time.perf_counter() - begun)
+            self._ran(installation, work, begun, failed=False)
         except PluginFailed as failure:
-            self._reporter.hook_ran(installation, hook, work.store_id, time.perf_counter() - begun)
+            self._ran(installation, work, begun, failed=True)
             with self._tracing.within(invocation.trace):
                 await self._failed(installation, work, failure)
             return
         await self._queue.done(work)
+
+    def _ran(self, installation: Installation, work: Work, begun: float, *, failed: bool) -> None:
+        hook = f"{work.kind} {work.name}"
+        self._reporter.hook_ran(installation, hook, work.store_id, time.perf_counter() - begun)
+        if work.attempts:
+            self._reporter.retried(installation, hook, work.store_id, failed=failed)
 
     async def _failed(self, installation: Installation, work: Work, failure: PluginFailed) -> None:
         attempts = work.attempts + 1

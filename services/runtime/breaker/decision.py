@@ -71,7 +71,7 @@ def _judge_windows(by_window: Mapping[float, Tally], policy: Policy) -> Decision
     for seconds in policy.windows:
         tally = by_window.get(seconds, Tally())
         if tally.runs >= policy.minimum_runs and tally.error_rate >= policy.error_rate:
-            return Decision("open", f"{tally.errors} of {tally.runs} runs failed within {seconds:g} s")
+            return Decision("open", f"{tally.errors} of {tally.runs} events failed within {seconds:g} s")
     return None
 
 

@@ -70,8 +70,11 @@ class Window:
         self.told_empty = False
         hooks = [hook for hook in summary.hooks if not hook.is_route]
         more = Tally(sum(hook.runs for hook in hooks), sum(hook.errors for hook in hooks))
+        # An event that always fails is one event, however often it is tried.
+        retries = Tally(sum(hook.retries for hook in hooks), sum(hook.failed_retries for hook in hooks))
+        first = Tally(max(0, more.runs - retries.runs), max(0, more.errors - retries.errors))
         key = int(at), summary.revision
-        self._tallies[key] = self._tallies.get(key, Tally()) + more
+        self._tallies[key] = self._tallies.get(key, Tally()) + first
         self._by_revision[summary.revision] = self._by_revision.get(summary.revision, Tally()) + more
         if len(self._by_revision) > KEPT_REVISIONS:
             del self._by_revision[min(self._by_revision)]
@@ -87,12 +90,12 @@ class Window:
         self._sequences = {worker: (n, at) for worker, (n, at) in self._sequences.items() if at >= oldest}
 
     def tally(self, since: float, revision: int = 0) -> Tally:
-        """Runs reported from ``since`` on that began when the installation had ``revision`` or a later one."""
+        """First attempts reported from ``since`` on, begun when the installation had ``revision`` or a later one."""
         found = (tally for (second, of), tally in self._tallies.items() if second >= since and of >= revision)
         return sum(found, Tally())
 
     def since_revision(self, revision: int) -> Tally:
-        """The same from the beginning on: trial runs of a plugin that seldom runs may take longer than a window."""
+        """All runs from the beginning on: trial runs of a plugin that seldom runs may take longer than a window."""
         return sum((tally for of, tally in self._by_revision.items() if of >= revision), Tally())
 
     def statistics(self, since: float) -> tuple[WindowStatistics, tuple[HookStatistics, ...]]:

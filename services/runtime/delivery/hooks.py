@@ -96,6 +96,11 @@ class Hooks:
         if runs:
             self._start(self.failures.park(runs))
 
+    def shares(self, lane: Lane) -> bool:
+        installation = lane.installation
+        sharing = self._sharing.get(installation.id)
+        return not installation.manifest.hosts and (sharing is None or sharing.untroubled)
+
     def waiting(self, lane: Lane) -> None:
         if not self._closed:
             self._sandbox.feed(guest_key(lane.installation), lane)
@@ -144,7 +149,7 @@ class Hooks:
             self._succeeded(run, time.monotonic() - began)
 
     def _succeeded(self, run: HookRun, seconds: float) -> None:
-        self._reporter.hook_ran(run.lane.installation, run.event.type, run.event.store, seconds)
+        self._ran(run, seconds, failed=False)
         run.finish()
 
     async def _failed(self, run: HookRun, outcome: Exception, seconds: float) -> None:
@@ -169,14 +174,22 @@ class Hooks:
 
     async def _keep(self, run: HookRun, failure: PluginFailed, seconds: float) -> None:
         installation, event = run.lane.installation, run.event
-        self._reporter.hook_ran(installation, event.type, event.store, seconds)
+        self._ran(run, seconds, failed=True)
         with self.tracing.within(run.trace):
             self._reporter.failed(installation, event.type, failure, event.id, event.store)
             await self.failures.keep(run, failure)
         run.origin.kept()
         run.finish(failure.code)
 
-    def _sharing_of(self, invocation: Invocation) -> Sharing:
+    def _ran(self, run: HookRun, seconds: float, *, failed: bool) -> None:
+        installation, event, entry = run.lane.installation, run.event, run.origin.entry
+        self._reporter.hook_ran(installation, event.type, event.store, seconds)
+        if entry is not None and entry.attempts > 1:
+            self._reporter.retried(installation, event.type, event.store, failed=failed)
+
+    def _sharing_of(self, invocation: Invocation) -> Sharing | None:
+        if invocation.installation.manifest.hosts:
+            return None  # it can call out, which no transaction undoes
         found = self._sharing.get(invocation.installation.id)
         if found is None:
             found = self._sharing[invocation.installation.id] = self._invoker.sharing(invocation)

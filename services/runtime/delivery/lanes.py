@@ -20,6 +20,8 @@ from services.runtime.invocation import Invocation, source_of
 from services.runtime.invoker import scope_data
 from services.runtime.sandbox import RunningCall, ScopeData, hook_payload
 
+SHARING_PER_SLOT = 4
+
 
 class Endings(Protocol):
     """What becomes of events whose turn has come."""
@@ -45,6 +47,9 @@ class Endings(Protocol):
 
     def waiting(self, lane: "Lane") -> None:
         """Events wait in a lane that may have had none."""
+
+    def shares(self, lane: "Lane") -> bool:
+        """Whether its hooks share their transactions."""
 
     def empty(self, lane: "Lane") -> None:
         """A lane has no more work."""
@@ -135,6 +140,11 @@ class Lane:
         if behind is None:
             self._behind[key] = behind = deque()
         behind.append(run)
+
+    @property
+    def per_slot(self) -> int:
+        """Hooks that share a transaction take one connection together, so more of them may run."""
+        return SHARING_PER_SLOT if self.limits.concurrency is None and self.endings.shares(self) else 1
 
     def leave(self, run: HookRun) -> None:
         """The event has had its turn."""

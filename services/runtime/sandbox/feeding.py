@@ -43,6 +43,10 @@ class HookSource(Protocol):
     def limits(self) -> Limits:
         """What the manifest asks for."""
 
+    @property
+    def per_slot(self) -> int:
+        """How many of its hooks may run in the place of one call."""
+
     def take(self, most: int, most_bytes: int) -> Sequence[Delivery]:
         """The next events, at least one if there is any: none when there are no more for now."""
 
@@ -66,6 +70,7 @@ class HookFeed:
         self._held = 0
         self._sent = 0
         self._limit = float(FIRST_SENT)
+        self._at_once = 0
         self._told_at = 0.0
 
     @property
@@ -133,9 +138,12 @@ class HookFeed:
             return
         if self._sent == 0:
             self._told_at = self._loop.time()
+            self._at_once = 0
         self._held += self._slots.take_free(self._most_at_once - self._held)
         self._sent += len(deliveries)
-        guest.send_events(source.scope, deliveries, self._held, source.deadline, self._told)
+        # It does not shrink while there are events in the guest; who wants fewer sends fewer.
+        self._at_once = max(self._at_once, self._held * source.per_slot)
+        guest.send_events(source.scope, deliveries, self._at_once, source.deadline, self._told)
 
     def _next(self, most: int) -> Sequence[Delivery]:
         """Events of the source whose turn it is."""
@@ -148,6 +156,9 @@ class HookFeed:
         return deliveries
 
     def _most_sent(self) -> int:
+        """Events in the guest at a time, when the source whose turn it is sends some."""
+        if self._sources and self._sources[0].per_slot == 1 and self._at_once > self._held:
+            return self._held
         return max(int(self._limit), self._held)
 
     def _told(self, count: int) -> None:

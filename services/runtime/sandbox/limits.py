@@ -26,7 +26,7 @@ class OperatorLimits:
 
     memory_mib: int = 512
     cpu_seconds: float = 30.0
-    concurrency: int = 32
+    concurrency: int = 8
     bytes_per_second: int = 64 * MIB
     log_lines_per_second: int = 1_000
 

@@ -46,6 +46,10 @@ class Notes:
 
     failures: list[tuple[str, str | None]] = field(default_factory=list)
     runs: list[tuple[str, str | None]] = field(default_factory=list)
+    retries: list[bool] = field(default_factory=list)
+
+    def retried(self, _: Installation, hook: str, store: str | None, *, failed: bool) -> None:
+        self.retries.append(failed)
 
     def hook_ran(self, _: Installation, hook: str, store: str | None, seconds: float) -> None:
         assert seconds > 0
@@ -294,6 +298,7 @@ async def test_a_failing_job_is_tried_eight_times_with_growing_pauses_and_then_k
     attempts = [msgspec.msgpack.decode(call.payload, type=JobCall).attempt for call, _ in sandbox.calls]
     assert attempts == [1, 2, 3, 4, 5, 6, 7, 8]
     assert platform.notes.failures == [("job mail: plugin_raised", made)] * 8
+    assert platform.notes.retries == [True] * 7
     [facts] = await published(platform.pool)
     told = {name: facts[f"ce_{name}"] for name in ("id", "type", "organization", "store")}
     assert told == {"id": made, "type": "loyalty-points/mail", "organization": "acme", "store": "s1"}

@@ -43,7 +43,7 @@ def test_a_closed_breaker_opens_on_the_error_rate_of_either_window(short: Tally,
 
 
 def test_the_reason_says_what_was_counted() -> None:
-    assert closed(Tally(24, 12), Tally(30, 12)) == Decision("open", "12 of 24 runs failed within 10 s")
+    assert closed(Tally(24, 12), Tally(30, 12)) == Decision("open", "12 of 24 events failed within 10 s")
 
 
 @given(tallies, tallies)

@@ -1,5 +1,6 @@
 """The last minute of an installation: each summary once, and nothing for longer than the window."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +44,15 @@ def test_runs_that_began_before_a_change_are_not_held_against_what_came_after() 
     window.add(summary("i", 1, hook(10, 10), revision=3), AT)
     window.add(summary("i", 2, hook(4, 1), revision=5), AT)
     assert window.tally(0, revision=4) == Tally(4, 1)
+
+
+def test_an_event_that_always_fails_counts_once_against_a_plugin_and_all_runs_are_told() -> None:
+    window = Window(60)
+    retried = msgspec.structs.replace(hook(24, 15), retries=14, failed_retries=13)
+    window.add(summary("i", 1, retried), AT)
+    total, _ = window.statistics(0)
+    assert (window.tally(0), window.since_revision(0)) == (Tally(10, 2), Tally(24, 15))
+    assert (total.runs, total.errors) == (24, 15)
 
 
 def test_routes_are_told_but_do_not_count_against_a_plugin() -> None:

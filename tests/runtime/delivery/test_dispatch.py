@@ -37,6 +37,8 @@ class Notes:
 
     failures: list[PluginFailed] = field(default_factory=list)
     runs: list[tuple[str, str]] = field(default_factory=list)
+    retries: list[bool] = field(default_factory=list)
+    """Of each run that was a further attempt, whether it failed."""
     finished: list[int] = field(default_factory=list)
     crashes: list[BaseException] = field(default_factory=list)
 
@@ -44,6 +46,9 @@ class Notes:
     def offsets(self) -> Any:
         """Stands for the offsets of a partition."""
         return self
+
+    def retried(self, _: Installation, hook: str, store: str, *, failed: bool) -> None:
+        self.retries.append(failed)
 
     def hook_ran(self, _: Installation, hook: str, store: str, seconds: float) -> None:
         assert 0 <= seconds < 60

@@ -7,6 +7,7 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from outlet._frames import MAX_PAYLOAD
+from outlet.manifest import Limits
 from services.common.directory import Breaker, Installation
 from services.common.events import DomainEvent
 from services.common.tracing import OFF
@@ -28,6 +29,7 @@ class Endings:
         self.alone: list[HookRun] = []
         self.held: list[HookRun] = []
         self.woken = 0
+        self.sharing = True
         self.emptied = 0
 
     def installation(self, _: str) -> Installation | None:
@@ -44,6 +46,9 @@ class Endings:
 
     def empty(self, _: Lane) -> None:
         self.emptied += 1
+
+    def shares(self, _: Lane) -> bool:
+        return self.sharing
 
     def open(self, run: HookRun) -> RunningCall:
         raise AssertionError(run)
@@ -178,3 +183,13 @@ def test_what_becomes_of_events_depends_on_the_state_of_their_installation(
     assert endings.found is not None
     endings.found = msgspec.structs.replace(endings.found, **state)
     assert (len(lane.take(*ALL)), len(endings.held)) == (taken, held)
+
+
+@pytest.mark.parametrize(("sharing", "concurrency", "hooks"), [(True, None, 4), (False, None, 1), (True, 2, 1)])
+def test_more_hooks_run_at_a_time_when_they_share_and_the_manifest_does_not_say_how_many(
+    endings: Endings, sharing: bool, concurrency: int | None, hooks: int
+) -> None:
+    found = installation()
+    manifest = msgspec.structs.replace(found.manifest, limits=Limits(concurrency=concurrency))
+    endings.sharing = sharing
+    assert Lane(msgspec.structs.replace(found, manifest=manifest), endings, 5.0).per_slot == hooks

@@ -158,6 +158,7 @@ async def test_a_hook_is_tried_as_often_as_it_may_and_then_its_event_is_a_dead_l
         await worker.until(world.tried(attempts))
     assert await world.states() == [("e1", "dead", 3)]
     assert len(worker.sandbox.calls) == 3
+    assert world.notes.retries == [True, True]
     assert [(letter["code"], letter["attempts"]) for letter in await published(world.pool)] == [("plugin_raised", "3")]
     world.clock.pass_by(days=1)
     assert await worker.runner.turn() == 0
@@ -172,6 +173,7 @@ async def test_an_attempt_that_succeeds_is_the_last(world: World) -> None:
     world.clock.pass_by(seconds=10)
     await worker.until(world.in_states("succeeded"))
     assert (await world.states(), done) == ([("e1", "succeeded", 2)], [1])
+    assert world.notes.retries == [False]
     assert await world.pool.fetchval("SELECT count(*) FROM outbox") == 1
 
 

@@ -54,6 +54,7 @@ class Source:
         self.scope = ScopeData(installation, 1, msgspec.msgpack.encode(facts))
         self.deadline = deadline
         self.limits = Limits()
+        self.per_slot = 1
         self.api = api or Recorder()
         self.outcomes: dict[int, Exception | None] = {}
         self.order: list[int] = []
@@ -136,6 +137,22 @@ async def test_hooks_that_wait_run_beside_each_other_and_no_more_than_may(start_
     assert source.failed() == {}
     at_once = [call["data"]["at_once"] for _, call in api.calls]
     assert (len(at_once), max(at_once)) == (40, 3)  # one slot is for routes
+
+
+async def test_more_hooks_may_run_in_the_place_of_one_call_until_their_source_asks_for_fewer(
+    start_plugin: StartPlugin,
+) -> None:
+    caller = start_plugin(AS_TOLD, concurrency=4)
+    api = Recorder()
+    many, few = Source(["call"] * 200, api=api), Source(["call"] * 40, api=api)
+    many.per_slot = 4
+    await many.through(caller.pool, caller)
+    at_once = [call["data"]["at_once"] for _, call in api.calls]
+    assert (len(at_once), max(at_once)) == (200, 12)
+    api.calls.clear()
+    await few.through(caller.pool, caller)
+    at_once = [call["data"]["at_once"] for _, call in api.calls]
+    assert (len(at_once), max(at_once)) == (40, 3)
 
 
 async def test_a_hook_that_raises_fails_alone(start_plugin: StartPlugin) -> None:
