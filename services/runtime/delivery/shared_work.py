@@ -137,9 +137,10 @@ class SharedWork(UnitOfWork):
                 self._shared.leave()
 
     async def _claim_of(self, shared: SharedTransaction) -> None:
+        self._claimed = True  # from now on: who ends before the answer may have taken the row
         if not await shared.claim(self._key):
+            self._claimed = False
             raise AlreadyDone(None)
-        self._claimed = True
 
     def _part(self) -> None:
         if self._own:

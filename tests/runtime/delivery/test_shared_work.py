@@ -13,6 +13,9 @@ from outlet._calls import SAVEPOINT
 from services.common.runtime_client import PluginFailed
 from services.common.topics import PLUGIN_EVENTS
 from services.runtime.delivery import shared_transaction
+from services.runtime.delivery.shared_work import SharedWork, Sharing
+from services.runtime.delivery.unit_of_work import InboxKey, UndoneTogether, already_done
+from services.runtime.isolation import Scope
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.sandbox import GuestCall
 from tests.runtime.delivery.test_dispatch import arrival
@@ -158,6 +161,44 @@ async def test_copies_of_an_event_that_come_together_have_one_effect(world: Worl
     await world.worker(script).consume(*copies)
     await world.notes.until_finished(8)
     assert len(await effects(world.pool)) == 1
+
+
+async def test_one_that_ends_while_it_claims_its_inbox_row_leaves_none(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be taken for done, and its effects would never come."""
+    patient_claim = shared_transaction._CLAIM.replace(shared_transaction.LOCK_TIMEOUT, "20s")
+    monkeypatch.setattr(shared_transaction, "_CLAIM", patient_claim)
+    sharing = Sharing(world.pool, Scope("acme", "*", "i1"))
+    gone, stays = (InboxKey("i1", "sale.created", "urn:pos", each) for each in ("gone", "stays"))
+    async with world.pool.acquire() as other, other.transaction():
+        await other.execute("INSERT INTO inbox VALUES ($1, $2, $3, $4)", *gone.row())  # the claim waits for this
+
+        async def claim(key: InboxKey) -> SharedWork:
+            work = SharedWork(world.pool, key, Scope("acme", "*", "i1"), sharing)
+            try:
+                async with work.use(writes=True):
+                    return work
+            except BaseException:
+                await work.rollback()
+                raise
+
+        claims = [asyncio.create_task(claim(key)) for key in (gone, stays)]
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        async with asyncio.timeout(10):
+            while not await world.pool.fetchval(waiting):  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        claims[0].cancel()
+        await asyncio.wait([claims[0]])
+        await other.execute("DELETE FROM inbox")
+    try:
+        work = await claims[1]
+        await work.commit()
+    except UndoneTogether:
+        pass
+    else:
+        raise AssertionError("it was committed with the row of the one that had gone")
+    assert await already_done(world.pool, [gone, stays]) == set()
 
 
 async def test_a_connection_that_is_cut_costs_nobody_the_effect(world: World) -> None:
