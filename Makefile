@@ -26,7 +26,7 @@ up: $(STAMP) ## the platform, staying up (gateway on OUTLET_PORT, default 8080)
 	@$(BIN)/outlet up
 
 test: $(STAMP) ## the whole suite; JOBS=2 in two processes
-	@$(BIN)/python -m pytest $(if $(JOBS),-n $(JOBS) --dist loadgroup)
+	@$(BIN)/python -m pytest $(if $(JOBS),-n $(JOBS))
 
 attacks: $(STAMP) ## attack the sandbox with real plugins, bare and behind the walls; ONLY="re fork" picks by name
 	@$(BIN)/python -m tests.attacks $(ONLY)
