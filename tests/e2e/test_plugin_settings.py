@@ -176,7 +176,12 @@ async def test_changes_of_hooks_jobs_and_routes_are_taken_over_once(platform: Pl
         await send(bootstrap, CONFIGURATION.name, record.value, key=record.key)
     await platform.sale(3, amount=11)
     await platform.until_config(largest=11, jobs=11, label="after")
-    assert (await platform.caller.read(platform.installation))["errors"][0]["code"] == "plugin_raised"
+
+    async def told() -> bool:
+        errors = (await platform.caller.read(platform.installation))["errors"]
+        return [error["code"] for error in errors] == ["plugin_raised"]
+
+    await until(told, within=15, what="the installation shows the failure")
 
 
 @pytest.mark.real
