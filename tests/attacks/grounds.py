@@ -166,8 +166,11 @@ class Grounds:
         )
         self._stack.callback(udp.close)
         found["udp"] = udp.get_extra_info("sockname")[1]
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            found["free"] = free.getsockname()[1]
+        # Bound and not listening: the kernel gives the port to nobody else, and an attack can still listen on it.
+        free = self._stack.enter_context(socket.socket())
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        free.bind(("127.0.0.1", 0))
+        found["free"] = free.getsockname()[1]
         knocking = asyncio.create_task(self._knock(found["free"]))
         self._stack.callback(knocking.cancel)
         return found

@@ -37,7 +37,7 @@ NETWORK = [
         "sockets",
         """
         with socket.create_server(("127.0.0.1", t["free"])) as server:
-            server.settimeout(1)
+            server.settimeout(5)
             server.accept()
         """,
         reached("knock"),
