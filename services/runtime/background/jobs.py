@@ -29,10 +29,10 @@ from services.runtime.invocation import Invocation
 from services.runtime.invoker import Invoker
 from services.runtime.reporting import Reporter
 from services.runtime.sandbox.payloads import job_payload, tick_payload
+from services.runtime.turns import take_turns
 
 log = structlog.get_logger(__name__)
 
-POLL_SECONDS = 0.25
 LEASE = timedelta(seconds=30)
 RENEW_SECONDS = 10.0
 AT_ONCE = 32
@@ -73,11 +73,7 @@ class BackgroundRunner:
     async def run(self) -> None:
         """Run until cancelled, then :meth:`close`."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._renew_regularly())
-                while True:
-                    if not await self._turn_safely():
-                        await self._room_or_due()
+            await take_turns(self.turn, self.renew, self._ended, of="background work", renew_seconds=RENEW_SECONDS)
         finally:
             await self.close()
 
@@ -214,29 +210,6 @@ class BackgroundRunner:
         if not task.cancelled() and (error := task.exception()) is not None:
             # The lease stays and runs out; then the work is taken again, here or elsewhere.
             log.error("background work did not come to an end", id=work.id, name=work.name, exc_info=error)
-
-    async def _turn_safely(self) -> bool:
-        try:
-            return bool(await self.turn())
-        except DATABASE_ERRORS as error:
-            log.warning("background work not looked at, trying again", error=repr(error))
-            return False
-
-    async def _renew_regularly(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            try:
-                await self.renew()
-            except DATABASE_ERRORS as error:
-                log.warning("leases not renewed, trying again", error=repr(error))
-
-    async def _room_or_due(self) -> None:
-        self._ended.clear()
-        try:
-            async with asyncio.timeout(POLL_SECONDS):
-                await self._ended.wait()
-        except TimeoutError:
-            return
 
 
 def _source(work: Work) -> str:

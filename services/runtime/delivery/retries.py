@@ -17,10 +17,10 @@ from services.runtime.delivery.admission import Admission, admission
 from services.runtime.delivery.failures import Failures, utc_now
 from services.runtime.delivery.hooks import Hooks
 from services.runtime.delivery.ledger import LeasedEntry, Ledger
+from services.runtime.turns import take_turns
 
 log = structlog.get_logger(__name__)
 
-POLL_SECONDS = 0.25
 LEASE = timedelta(seconds=60)
 RENEW_SECONDS = 15.0
 HELD_AT_ONCE = 256
@@ -92,11 +92,7 @@ class RetryRunner:
     async def run(self) -> None:
         """Run until cancelled, then :meth:`close`."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._renew_regularly())
-                while True:
-                    if not await self._turn_safely():
-                        await self._something_or_later()
+            await take_turns(self.turn, self.renew, self._moved, of="the attempt ledger", renew_seconds=RENEW_SECONDS)
         finally:
             await self.close()
 
@@ -193,29 +189,6 @@ class RetryRunner:
             retry.give_back()  # deactivated between the look and the lease
         else:
             self._hooks.submit(retry, installation)
-
-    async def _turn_safely(self) -> bool:
-        try:
-            return bool(await self.turn())
-        except DATABASE_ERRORS as error:
-            log.warning("attempt ledger not looked at, trying again", error=repr(error))
-            return False
-
-    async def _renew_regularly(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            try:
-                await self.renew()
-            except DATABASE_ERRORS as error:
-                log.warning("leases not renewed, trying again", error=repr(error))
-
-    async def _something_or_later(self) -> None:
-        self._moved.clear()
-        try:
-            async with asyncio.timeout(POLL_SECONDS):
-                await self._moved.wait()
-        except TimeoutError:
-            return
 
 
 def new_holder() -> str:
