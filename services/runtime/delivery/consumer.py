@@ -28,7 +28,7 @@ from services.runtime.delivery.unit_of_work import is_transient
 log = structlog.get_logger(__name__)
 
 TOPICS = tuple(topic.name for topic in EVENT_TOPICS)
-BATCH = 500
+BATCH = 200
 COMMIT_SECONDS = 0.5
 PARTITIONS_SECONDS = 5.0
 """How often a worker with a lasting name looks whether every partition is in somebody's hands."""

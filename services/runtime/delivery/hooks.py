@@ -83,6 +83,7 @@ class Hooks:
     async def close(self) -> None:
         """Stop what runs; it is delivered again to whoever takes the partitions over."""
         self._closed = True
+        await asyncio.sleep(0)  # a task that is cancelled before its first step never gives back what was opened for it
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

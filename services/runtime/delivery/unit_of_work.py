@@ -283,8 +283,13 @@ class UnitOfWork:
 
     async def _open(self) -> asyncpg.Connection:
         self._connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
-        self._transaction = self._connection.transaction()
-        await self._transaction.start()
+        transaction = self._connection.transaction()
+        try:
+            await transaction.start()
+        except BaseException:
+            self._connection.terminate()  # whether it has begun, only the server knows
+            raise
+        self._transaction = transaction
         return self._connection
 
     async def _claim(self, connection: asyncpg.Connection) -> None:

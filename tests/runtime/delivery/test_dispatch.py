@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from aiokafka import ConsumerRecord
 
-from outlet.manifest import HookDeclaration
+from outlet.manifest import HookDeclaration, Host
 from services.common.directory import Directory, Installation
 from services.common.events import DomainEvent
 from services.common.runtime_client import PluginFailed
@@ -239,6 +239,22 @@ async def test_closing_ends_what_runs_without_finishing_it(bench: Bench) -> None
     await bench.run(dispatcher, arrival(bench.notes, 1))
     await dispatcher.hooks.close()
     assert (bench.notes.finished, bench.notes.crashes) == ([], [])
+
+
+@pytest.mark.parametrize("hosts", [(), (Host(name="api.example.com", purpose="tests"),)], ids=["shared", "of its own"])
+async def test_closing_leaves_no_connection_to_a_hook_that_has_only_just_made_its_first_call(
+    bench: Bench, hosts: tuple[Host, ...]
+) -> None:
+    dispatcher, _ = bench.dispatcher(write)
+    hooks = dispatcher.hooks
+    running = hooks.open(hooks.stray(arrival(bench.notes, 1), installation(hosts=hosts)))
+    answering = asyncio.ensure_future(running.api("events.emit", {"event": "done", "data": {}}))
+    running.start(answering, notice=False)
+    await hooks.close()
+    await asyncio.wait([answering])
+    async with asyncio.timeout(1):
+        while bench.pool.get_idle_size() < bench.pool.get_size():  # noqa: ASYNC110  a pool tells nobody
+            await asyncio.sleep(0.005)
 
 
 def customer_arrival(notes: Notes) -> Arrival:
