@@ -67,6 +67,8 @@ from services.runtime.settings import RuntimeSettings
 log = structlog.get_logger(__name__)
 
 ANNOUNCE_SECONDS = 5.0
+SLOW_SHARE = 8
+"""What waits for a slow plugin may take up this part of what a worker has in hand, an eighth."""
 
 
 async def run(settings: RuntimeSettings, traces: TracingSettings | None = None) -> None:
@@ -218,7 +220,11 @@ async def run(settings: RuntimeSettings, traces: TracingSettings | None = None) 
                 tasks.append(background.create_task(keep_sweeping_ledger(database, settings.ledger_retention)))
                 consuming = background.create_task(events.run())
                 retrying = background.create_task(retries.run())
-                tasks.append(background.create_task(Parking(hooks, events.full).run()))
+                tasks.append(
+                    background.create_task(
+                        Parking(hooks, events.full, most=settings.records_in_flight // SLOW_SHARE).run()
+                    )
+                )
                 collect_rarely()
                 await _announced(lease)
                 await server.ready()

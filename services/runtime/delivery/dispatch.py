@@ -1,6 +1,5 @@
 """From an event to the hooks of the plugins that listen to it."""
 
-from collections import defaultdict
 from collections.abc import Iterator
 from enum import Enum
 from typing import TypeAlias
@@ -54,7 +53,7 @@ class Dispatcher:
         blocked = await self._ledger.blocked(
             {(found.id, arrival.key) for arrival, found, course in owed if course is _Course.ASK}
         )
-        kept: dict[str, list[tuple[Arrival, Installation]]] = defaultdict(list)
+        kept: dict[str, tuple[Installation, list[Arrival]]] = {}
         for arrival, found, course in owed:
             arrival.owe(1)
             if course is _Course.GO and found.id not in waiting.installations:
@@ -62,11 +61,11 @@ class Dispatcher:
                 continue
             key = (found.id, arrival.key)
             if course is _Course.KEEP or key in blocked or waiting.unknown_at(key, asked):
-                kept[found.id].append((arrival, found))
+                kept.setdefault(found.id, (found, []))[1].append(arrival)
             else:
                 self.hooks.submit(arrival, found)
-        for each in kept.values():
-            await self.hooks.park(each)
+        for installation, waiting_ones in kept.values():
+            self.hooks.park(waiting_ones, installation)
         for arrival in arrivals:
             arrival.ended()
         self.hooks.start()

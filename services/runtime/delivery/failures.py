@@ -2,9 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import stamina
 import structlog
@@ -113,10 +114,18 @@ class Failures:
             with attempt:
                 await self._ledger.give_back([entry.id], now, alone=True)
 
-    async def park(self, runs: Sequence[HookRun]) -> None:
-        """Keep events that nobody has tried for their turn, in this order. They have left their lanes."""
+    def park(self, runs: Sequence[HookRun]) -> Coroutine[Any, Any, None]:
+        """Keep events that nobody has tried for their turn, in this order. They have left their lanes.
+
+        From now on they are in the way of later ones of their keys; they are kept when what is returned is awaited.
+        """
         now = self._now()
-        await self._add([self._entry(run.lane, run, due_at=now) for run in runs])
+        entries = [self._entry(run.lane, run, due_at=now) for run in runs]
+        self.waiting_keys.adding(_ordered_keys(entries))
+        return self._park(runs, entries)
+
+    async def _park(self, runs: Sequence[HookRun], entries: list[NewEntry]) -> None:
+        await self._in_turn(entries)
         for run in runs:
             run.origin.ended()
 
@@ -128,15 +137,15 @@ class Failures:
             each.origin.ended()
 
     async def _add(self, entries: list[NewEntry]) -> None:
-        keys: set[OrderedKey] = {(each.key.installation_id, each.record_key) for each in entries if each.ordered}
-        with self.waiting_keys.adding(keys):
-            await self._in_turn(entries)
+        self.waiting_keys.adding(_ordered_keys(entries))
+        await self._in_turn(entries)
 
     async def _in_turn(self, entries: list[NewEntry]) -> None:
         async with self._adding:  # the order of the rows is the order of the events
             async for attempt in stamina.retry_context(on=is_transient_exception, attempts=None, timeout=None):
                 with attempt:
                     await self._ledger.add(entries)
+        self.waiting_keys.added(_ordered_keys(entries))
 
     async def _bury(self, run: HookRun, failure: Failure, attempts: int) -> None:
         installation, entry = run.lane.installation, run.origin.entry
@@ -196,6 +205,10 @@ class Failures:
             dead=dead,
             trace=text_of(run.origin.trace),
         )
+
+
+def _ordered_keys(entries: Sequence[NewEntry]) -> set[OrderedKey]:
+    return {(each.key.installation_id, each.record_key) for each in entries if each.ordered}
 
 
 def is_transient_exception(error: Exception) -> bool:

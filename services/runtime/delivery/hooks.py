@@ -63,12 +63,10 @@ class Hooks:
         """An event that is not to run, as something that can be kept."""
         return HookRun(Lane(installation, self, self._deadline), origin)
 
-    async def park(self, owed: Sequence[tuple[Origin, Installation]]) -> None:
-        """Keep events that are owed to one installation in the ledger, for their turn."""
-        if not owed:
-            return
-        lane = Lane(owed[0][1], self, self._deadline)
-        await self.failures.park([HookRun(lane, origin) for origin, _ in owed])
+    def park(self, origins: Sequence[Origin], installation: Installation) -> None:
+        """Keep events that are owed to an installation in the ledger, for their turn; nobody waits for that."""
+        lane = Lane(installation, self, self._deadline)
+        self._start(self.failures.park([HookRun(lane, origin) for origin in origins]))
 
     def lanes(self) -> list[Lane]:
         """Those that have work."""

@@ -15,16 +15,19 @@ PATIENCE_SECONDS = 5.0
 
 
 class Parking:
-    """While no more records are taken because too many wait, looks which installations they wait for.
+    """Looks for installations that would need longer than ``patience`` seconds for what waits for them.
 
-    One that would need longer than ``patience`` seconds for what it has goes on by the attempt ledger: what waits for
-    it moves there, and so does what comes for it, until it has caught up. Its records are then done with, and those of
-    the others are taken again. ``full`` says whether no more records are taken.
+    One that has more than ``most`` of it (any, when no more records are taken because of all there is: ``full``) goes
+    on by the attempt ledger: what waits for it moves there, and so does what comes for it, until it has caught up. Its
+    records are then done with, and leave their room to those of others.
     """
 
-    def __init__(self, hooks: Hooks, full: Callable[[], bool], *, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self, hooks: Hooks, full: Callable[[], bool], *, most: int, patience: float = PATIENCE_SECONDS
+    ) -> None:
         self._hooks = hooks
         self._full = full
+        self._most = most
         self._patience = patience
         self._seen: dict[Lane, int] = {}
 
@@ -38,12 +41,11 @@ class Parking:
         """Park what is slow, judged by what has ended within the ``seconds`` since the last look."""
         before, lanes = self._seen, self._hooks.lanes()
         self._seen = {lane: lane.ended for lane in lanes}
-        if not self._full():
-            return
+        most = 0 if self._full() else self._most
         for lane in lanes:
             if lane in before:
                 rate = (lane.ended - before[lane]) / seconds
-                if lane.untried > rate * self._patience:
+                if lane.untried > max(most, rate * self._patience):
                     await self._park(lane)
 
     async def _park(self, lane: Lane) -> None:

@@ -1,8 +1,8 @@
 """Which keys this worker has just made wait, where the ledger may not have said so yet."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Collection
 
 from services.runtime.delivery.ledger import OrderedKey
 
@@ -19,22 +19,27 @@ class WaitingKeys:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._since: dict[OrderedKey, float] = {}
+        self._adding: Counter[OrderedKey] = Counter()
         self.installations: set[str] = set()
         """Those with entries that later events must not overtake: as last heard of the ledger, and what came since."""
         self.slow: set[str] = set()
         """Those whose events all go by the ledger, until it has no more of them."""
 
-    @contextmanager
-    def adding(self, keys: Iterable[OrderedKey]) -> Iterator[None]:
-        """Within the block the keys become known to the ledger."""
-        keys = list(keys)
+    def adding(self, keys: Collection[OrderedKey]) -> None:
+        """Entries with these keys are on their way to the ledger, until :meth:`added` is told."""
+        self._adding.update(keys)
         for key in keys:
             self._since[key] = float("inf")
             self.installations.add(key[0])
-        yield
+
+    def added(self, keys: Collection[OrderedKey]) -> None:
+        """The ledger knows them. Of a key that is added twice at a time, that is true once both are there."""
         now = self._clock()
+        self._adding.subtract(keys)
         for key in keys:
-            self._since[key] = now
+            if not self._adding[key]:
+                del self._adding[key]
+                self._since[key] = now
 
     def heard(self, installations: set[str], asked: float) -> None:
         """Take over what the ledger said to what was ``asked`` then; forget what nobody can still be asking about."""

@@ -377,13 +377,11 @@ async def test_an_event_that_comes_while_its_key_is_being_written_down_stays_beh
         async with asyncio.timeout(5):
             while not world.notes.failures:  # noqa: ASYNC110  a plain callback
                 await asyncio.sleep(0.001)
-        second = asyncio.create_task(worker.consume(arrival(world.notes, 2)))
-        await asyncio.wait([second], timeout=0.3)
-        assert (done, second.done()) == ([], False)
+        await worker.consume(arrival(world.notes, 2))
+        assert (done, world.notes.finished) == ([], [])
         await transaction.rollback()
     finally:
         await world.pool.release(hold)
-    await second
     await world.notes.until_finished(2)
     assert [event for event, _, _ in await world.states()] == ["e1", "e2"]
     world.clock.pass_by(seconds=10)
@@ -424,7 +422,7 @@ async def test_a_slow_plugins_events_go_by_the_ledger_while_others_wait_for_noth
     worker = world.worker(script)
     hooks = worker.dispatcher.hooks
     full = True
-    parking = Parking(hooks, lambda: full)
+    parking = Parking(hooks, lambda: full, most=1_000)
     await worker.consume(*(arrival(world.notes, offset) for offset in range(1, 5)))
     await parking.look(1)
     assert await world.states() == []  # seen for the first time: it may be fast
@@ -432,6 +430,7 @@ async def test_a_slow_plugins_events_go_by_the_ledger_while_others_wait_for_noth
     assert [event for event, _, _ in await world.states()] == ["e2", "e3", "e4"]
     assert world.notes.finished == [2, 3, 4]
     await worker.consume(arrival(world.notes, 5, key="another"))
+    await world.notes.until_finished(4)
     assert [event for event, _, _ in await world.states()] == ["e2", "e3", "e4", "e5"]
     gate.set()
     await worker.until(world.in_states(*["succeeded"] * 4))
@@ -443,11 +442,44 @@ async def test_a_slow_plugins_events_go_by_the_ledger_while_others_wait_for_noth
     assert found.id not in hooks.failures.waiting_keys.slow
 
 
+async def test_nobody_waits_while_the_events_of_a_slow_plugin_are_written_down(world: World) -> None:
+    slow = world.install()
+    script, done = failing()
+    worker = world.worker(script)
+    worker.dispatcher.hooks.failures.waiting_keys.slow.add(slow.id)
+    world.directory.put(installation("another-plugin"))
+    async with world.pool.acquire() as hold, hold.transaction():
+        await hold.execute("LOCK TABLE attempt_ledger IN EXCLUSIVE MODE")
+        await worker.consume(arrival(world.notes, 1), arrival(world.notes, 2, key="another"))
+        async with asyncio.timeout(5):
+            while len(done) < 2:  # noqa: ASYNC110  a plain list
+                await asyncio.sleep(0.001)
+        assert world.notes.finished == []
+    await world.notes.until_finished(2)
+    assert [event for event, _, _ in await world.states()] == ["e1", "e2"]
+
+
+async def test_a_slow_plugin_is_parked_while_there_is_room_for_others_still(world: World) -> None:
+    world.install()
+
+    async def hanging(_: Api, __: GuestCall) -> bytes | None:
+        await asyncio.Event().wait()
+        return None
+
+    worker = world.worker(hanging)
+    parking = Parking(worker.dispatcher.hooks, lambda: False, most=2)
+    for last, kept in ((3, []), (4, ["e2", "e3", "e4"])):
+        await worker.consume(*(arrival(world.notes, offset) for offset in range(1 if last == 3 else last, last + 1)))
+        await parking.look(1)
+        await parking.look(1)
+        assert [event for event, _, _ in await world.states()] == kept
+
+
 async def test_a_fast_plugin_is_not_parked_however_much_waits(world: World) -> None:
     world.install()
     script, done = failing()
     worker = world.worker(script)
-    parking = Parking(worker.dispatcher.hooks, lambda: True)
+    parking = Parking(worker.dispatcher.hooks, lambda: True, most=1_000)
     await parking.look(1)
     await worker.consume(*(arrival(world.notes, offset, key=f"k{offset}") for offset in range(1, 50)))
     await parking.look(1)

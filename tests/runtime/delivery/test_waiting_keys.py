@@ -9,11 +9,25 @@ def test_a_key_that_begins_to_wait_after_the_question_is_known_until_an_answer_c
     now = 10.0
     keys = WaitingKeys(lambda: now)
     asked = keys.now()
-    with keys.adding([KEY]):
-        assert keys.unknown_at(KEY, asked)
-        now = 11.0
-        assert keys.unknown_at(KEY, keys.now())  # not written down yet
+    keys.adding([KEY])
     assert keys.unknown_at(KEY, asked)
+    now = 11.0
+    assert keys.unknown_at(KEY, keys.now())  # not written down yet
+    keys.added([KEY])
+    assert keys.unknown_at(KEY, asked)
+    now = 12.0
+    assert not keys.unknown_at(KEY, keys.now())
+
+
+def test_a_key_that_is_added_twice_at_a_time_is_known_once_both_are() -> None:
+    now = 10.0
+    keys = WaitingKeys(lambda: now)
+    keys.adding([KEY])
+    keys.adding([KEY])
+    keys.added([KEY])
+    now = 11.0
+    assert keys.unknown_at(KEY, keys.now())
+    keys.added([KEY])
     now = 12.0
     assert not keys.unknown_at(KEY, keys.now())
 
@@ -23,9 +37,10 @@ def test_installations_that_wait_are_those_the_ledger_named_and_those_that_came_
     keys = WaitingKeys(lambda: now)
     keys.slow.add("i-0")
     asked = keys.now()
-    with keys.adding([KEY]):
-        keys.heard({"i-0", "i-2"}, asked)
-        assert keys.installations == {"i-0", "i-1", "i-2"}
+    keys.adding([KEY])
+    keys.heard({"i-0", "i-2"}, asked)
+    assert keys.installations == {"i-0", "i-1", "i-2"}
+    keys.added([KEY])
     now = 20.0
     keys.heard(set(), keys.now())
     assert (keys.installations, keys.slow) == (set(), set())
@@ -35,8 +50,10 @@ def test_what_nobody_can_still_be_asking_about_is_forgotten() -> None:
     now = 0.0
     keys = WaitingKeys(lambda: now)
     for number in range(1_000):
-        with keys.adding([("i-1", str(number).encode())]):
-            pass
+        key = ("i-1", str(number).encode())
+        keys.adding([key])
+        keys.added([key])
     now = LONGEST_QUESTION_SECONDS + 1
     keys.heard(set(), keys.now())
     assert not keys._since
+    assert not keys._adding
