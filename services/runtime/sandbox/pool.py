@@ -10,8 +10,8 @@ from outlet.manifest import Limits
 from services.common.tracing import apart
 from services.runtime.sandbox.errors import SandboxUnavailable
 from services.runtime.sandbox.feeding import HookFeed, HookSource
-from services.runtime.sandbox.guest import Guest, GuestCall
-from services.runtime.sandbox.invocation import ApiHandler, RunningCall
+from services.runtime.sandbox.guest import Guest
+from services.runtime.sandbox.invocation import ApiHandler, GuestCall, RunningCall
 from services.runtime.sandbox.launcher import Zygote
 from services.runtime.sandbox.limits import GuestLimits, OperatorLimits, granted
 from services.runtime.sandbox.slots import Slots
