@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from outlet.commands import console, dead_letters
+from outlet.commands import console, dead_letters, keys
 from outlet.commands.token import parse_lifetime
 from outlet.local.errors import PlatformError
 from outlet.local.roles import Role
@@ -24,6 +24,8 @@ app.add_typer(
     name="dead-letters",
     help="Look at the events that plugins failed for good, replay and discard them.",
 )
+
+app.add_typer(keys.app, name="keys", help="Make and register the keys that packages are signed with.")
 
 Directory = Annotated[Path, typer.Option(help="Where the platform keeps its data, logs and keys.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -91,13 +93,14 @@ def publish(
         str | None,
         typer.Option(envvar="OUTLET_TOKEN", help="A publisher's token; not needed for the platform on this machine."),
     ] = None,
+    key: Annotated[str, typer.Option(help="The name of the key to sign with; see outlet keys.")] = keys.DEFAULT,
     directory: Directory = LOCAL_DIRECTORY,
     as_json: AsJson = False,
 ) -> None:
-    """Build a plugin and publish it in the marketplace."""
+    """Build a plugin, sign it and publish it in the marketplace."""
     from outlet.commands.packages import publish as run
 
-    run(folder, url, token, directory, as_json=as_json)
+    run(folder, url, token, directory, key=key, as_json=as_json)
 
 
 @app.command()

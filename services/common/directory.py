@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from outlet.manifest import ComponentDeclaration, Manifest
+from services.common.provenance import Provenance
 from services.common.topics import INSTALLATIONS
 
 log = structlog.get_logger(__name__)
@@ -66,6 +67,8 @@ class Installation(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     manifest: Manifest
     breaker: Breaker = CLOSED
     backlog: Backlog = "none"
+    provenance: Provenance | None = None
+    """By what a worker knows that the package is the publisher's; None: it runs nothing of it."""
 
     @property
     def listens(self) -> bool:

@@ -110,6 +110,8 @@ class PluginRoutes:
                     source="plugin",
                     pluginId=plugin_id,
                 ) from failure
+            if failure.source == "platform":
+                raise _refused(failure.code, plugin_id) from failure
             raise _plugin_failed("The plugin failed to answer.", failure.code, plugin_id) from failure
 
 
@@ -172,6 +174,16 @@ def to_response(reply: RouteReply, plugin_id: str) -> Response:
         if name != "location" or _SAME_SITE.fullmatch(value):
             response.headers.append(name, value)
     return response
+
+
+def _refused(code: str, plugin_id: str) -> BadGateway:
+    return BadGateway(
+        "The platform does not run this plugin: its package is not what its publisher signed.",
+        code=code,
+        remedy="Tell the platform's operator; the installation's errors say what was found.",
+        source="platform",
+        pluginId=plugin_id,
+    )
 
 
 def _plugin_failed(detail: str, code: str, plugin_id: str) -> BadGateway:

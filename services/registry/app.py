@@ -29,6 +29,8 @@ from services.registry.installations import endpoints as installations
 from services.registry.installations.operations import Operations
 from services.registry.installations.queries import InstallationQueries
 from services.registry.installations.service import InstallationService
+from services.registry.publisher_keys import endpoints as publisher_keys
+from services.registry.publisher_keys.service import PublisherKeyService
 from services.registry.reconciliation import reconcile
 from services.registry.reports.breakers import Breakers, carry_out
 from services.registry.reports.executions import GROUP as REPORTS
@@ -58,6 +60,7 @@ def create_registry(settings: RegistrySettings, tracing: TracingSettings | None 
     app = create_app("Outlet registry", lifespan, body_limit=MAX_BYTES, service="registry", tracing=tracing)
     app.include_router(catalogue.router)  # before the installations: neither "marketplace" nor "retained" is one
     app.include_router(catalogue.internal)
+    app.include_router(publisher_keys.router)
     app.include_router(retained.router)
     app.include_router(installations.router)
     return app
@@ -85,7 +88,8 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     operations = Operations(transaction, runtime, relay.wake, deadline=settings.lifecycle_deadline)
     app.state.runtime = runtime
     app.state.verifier = TokenVerifier(settings)
-    app.state.catalogue = CatalogueService(transaction)
+    app.state.catalogue = CatalogueService(transaction, relay.wake)
+    app.state.publisher_keys = PublisherKeyService(transaction)
     app.state.installations = InstallationService(transaction, operations, keys)
     app.state.installation_queries = InstallationQueries(transaction, workers)
     async with transaction() as session:

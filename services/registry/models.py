@@ -61,6 +61,12 @@ class PluginVersion(RegistryModel, table=True):
     manifest: dict[str, Any] = Field(sa_type=JSONB)
     published_at: datetime = Field(default_factory=_now, sa_column=_moment(required=True))
     published_by: str
+    signature: str | None = None
+    """The publisher's, as a compact JWS over the statement; None: published before there were signatures."""
+    public_key: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
+    """The JWK of the publisher's key as it was then."""
+    level: str = Field(default="community", sa_column_kwargs={"server_default": "community"})
+    """Who may install it: see :class:`services.registry.catalogue.levels.Level`."""
 
 
 class PluginPackage(RegistryModel, table=True):

@@ -270,7 +270,13 @@ async def _answer(session: PluginApiSession, method: str, arguments: dict[str, A
 
 def guest_key(installation: Installation) -> GuestKey:
     """Which guest runs an installation's code."""
-    return GuestKey(installation.organization_id, installation.plugin_id, installation.digest)
+    return GuestKey(
+        installation.organization_id,
+        installation.plugin_id,
+        installation.digest,
+        installation.version,
+        installation.provenance,
+    )
 
 
 def guest_call(invocation: Invocation) -> GuestCall:

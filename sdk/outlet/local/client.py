@@ -5,6 +5,7 @@ from typing import Any, Literal, Protocol, Self
 
 import httpx
 
+from outlet import signing
 from outlet.local.roles import Role
 
 TIMEOUT_SECONDS = 60.0
@@ -40,6 +41,7 @@ class GatewayClient:
         self._token = token
         self._organization = organization
         self._publisher = publisher
+        self._key = signing.new_key()
 
     async def __aenter__(self) -> Self:
         return self
@@ -50,8 +52,10 @@ class GatewayClient:
         await self._http.aclose()
 
     async def publish(self, package: bytes) -> Json:
-        """Publish a plugin version to the catalogue; the same bytes again change nothing."""
-        headers = {"content-type": PACKAGE_TYPE}
+        """Publish a plugin version to the catalogue, signed by a key of this client; the same again changes nothing."""
+        key = {"name": "local client", "publicKey": signing.public_part(self._key).document()}
+        await self._call("POST", "/api/plugins/publisher-keys", "publisher", json=key)
+        headers = {"content-type": PACKAGE_TYPE, signing.HEADER: signing.sign_package(package, self._key)}
         return await self._call("POST", "/api/plugins/marketplace", "publisher", content=package, headers=headers)
 
     async def install(self, plugin_id: str, config: Json | None = None) -> Json:

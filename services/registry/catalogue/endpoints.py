@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response, status
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response, status
 
 from outlet.manifest import Category
 from outlet.package import MEDIA_TYPE
+from outlet.signing import HEADER, MAX_LENGTH
 from services.common.auth import SEES, Caller, Role, require
 from services.common.errors import OutletError
 from services.common.wire import BEARER, MAX_PAGE, Line, Page, problems
@@ -67,11 +68,19 @@ async def publish_version(
     catalogue: Catalogue,
     request: Request,
     response: Response,
+    signature: Annotated[
+        str | None,
+        Header(
+            alias=HEADER,
+            max_length=MAX_LENGTH,
+            description="A compact JWS by a registered key over {pluginId, version, digest}.",
+        ),
+    ] = None,
 ) -> PublishedVersion:
-    """Publish a package. Versions never change; the same package again is harmless."""
+    """Publish a signed package. Versions never change; the same package again is harmless."""
     if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:
         raise UnsupportedMediaType("The body is not announced as a package.")
-    published, new = await catalogue.publish(caller, await request.body())
+    published, new = await catalogue.publish(caller, await request.body(), signature)
     if not new:
         response.status_code = status.HTTP_200_OK
     return published

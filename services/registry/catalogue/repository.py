@@ -4,11 +4,12 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import or_
+from sqlalchemy import exists, or_
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from services.registry.catalogue.levels import Level
 from services.registry.models import Plugin, PluginPackage, PluginVersion
 
 _MANIFEST = col(PluginVersion.manifest)
@@ -35,6 +36,14 @@ class CatalogueRepository:
         await self._session.exec(insert(Plugin).values(plugin).on_conflict_do_nothing())
         statement = select(Plugin).where(col(Plugin.id) == plugin_id).with_for_update()
         return (await self._session.exec(statement)).one()
+
+    async def verified_ids_of_others(self, organization: str) -> Sequence[str]:
+        """The ids of the plugins that other organizations publish and a reviewer has verified."""
+        statement = select(col(Plugin.id)).where(
+            col(Plugin.publisher_organization) != organization,
+            exists().where(col(PluginVersion.plugin_id) == col(Plugin.id), col(PluginVersion.level) == Level.VERIFIED),
+        )
+        return (await self._session.exec(statement)).all()
 
     async def version(self, plugin_id: str, version: str) -> PluginVersion | None:
         return await self._session.get(PluginVersion, (plugin_id, version))

@@ -7,6 +7,7 @@ import msgspec
 from pydantic import Field
 
 from outlet.manifest import Manifest
+from outlet.signing import PublicKey
 from services.common.wire import Document
 from services.registry.models import PluginVersion
 
@@ -74,6 +75,7 @@ class CatalogueEntry(ManifestDocument):
     """The latest version of a plugin, and which others there are, highest first."""
 
     digest: str
+    key_id: str | None = Field(description="The thumbprint of the key it is signed by.")
     published_at: datetime
     versions: list[str]
 
@@ -81,7 +83,11 @@ class CatalogueEntry(ManifestDocument):
     def of(cls, version: PluginVersion, versions: list[str]) -> Self:
         """The entry of a plugin whose latest version is ``version``."""
         return cls(
-            **manifest_members(version), digest=version.digest, published_at=version.published_at, versions=versions
+            **manifest_members(version),
+            digest=version.digest,
+            key_id=key_id_of(version),
+            published_at=version.published_at,
+            versions=versions,
         )
 
 
@@ -89,6 +95,7 @@ class PublishedVersion(ManifestDocument):
     """One published version."""
 
     digest: str
+    key_id: str | None = Field(description="The thumbprint of the key it is signed by.")
     published_at: datetime
     published_by: str
 
@@ -97,9 +104,15 @@ class PublishedVersion(ManifestDocument):
         return cls(
             **manifest_members(version),
             digest=version.digest,
+            key_id=key_id_of(version),
             published_at=version.published_at,
             published_by=version.published_by,
         )
+
+
+def key_id_of(version: PluginVersion) -> str | None:
+    """The id of the key that signed a version."""
+    return None if version.public_key is None else PublicKey.read(version.public_key).id
 
 
 def read_manifest(version: PluginVersion) -> Manifest:

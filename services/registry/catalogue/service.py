@@ -1,23 +1,29 @@
 """Publishing plugin versions, and finding them."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import anyio.to_thread
 import structlog
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from outlet.manifest import Manifest, encode
 from outlet.package import Package, PackageError, open_package
+from outlet.signing import Statement
 from services.common.auth import Caller
 from services.common.errors import Conflict, Forbidden, NotFound, Unprocessable
 from services.common.wire import Page, decode_cursor, encode_cursor
+from services.registry.catalogue.names import check_distinct
 from services.registry.catalogue.repository import CatalogueFilter, CatalogueRepository
 from services.registry.catalogue.schemas import CatalogueEntry, PublishedVersion
 from services.registry.catalogue.versions import check_range, later, precedence
 from services.registry.configuration import InvalidSettingsSchema, check_settings_schema
 from services.registry.database import Transaction
 from services.registry.documents import UnfitDocument, check_document
+from services.registry.installations.announcement import announce_version
 from services.registry.models import PluginVersion
+from services.registry.publisher_keys.service import prove
 
 log = structlog.get_logger(__name__)
 
@@ -29,40 +35,60 @@ MAX_VERSION = 64
 class CatalogueService:
     """The catalogue of one platform, shared by all organizations."""
 
-    def __init__(self, transaction: Transaction) -> None:
+    def __init__(self, transaction: Transaction, announced: Callable[[], None]) -> None:
         self._transaction = transaction
+        self._announced = announced
 
-    async def publish(self, caller: Caller, data: bytes) -> tuple[PublishedVersion, bool]:
-        """Keep a package as a new version; False when this very package was published before.
+    async def publish(self, caller: Caller, data: bytes, signature: str | None) -> tuple[PublishedVersion, bool]:
+        """Keep a signed package as a new version; False when this very package was published before.
 
-        Raises Unprocessable (``invalid_package``), Conflict (``version_exists``), or Forbidden
-        (``plugin_of_another_publisher``).
+        One that was published before there were signatures is given this one.
+
+        Raises Unprocessable (``invalid_package``, or as :func:`prove`), Conflict (``version_exists``,
+        ``plugin_id_confusing``), or Forbidden (``plugin_of_another_publisher``).
         """
         package = await anyio.to_thread.run_sync(_open, data)
-        manifest = package.manifest
         async with self._transaction() as session:
-            catalogue = CatalogueRepository(session)
-            plugin = await catalogue.claim(manifest.plugin_id, caller.organization, manifest.version)
-            if plugin.publisher_organization != caller.organization:
-                raise Forbidden(
-                    f"The plugin {manifest.plugin_id!r} belongs to another publisher.",
-                    code="plugin_of_another_publisher",
-                    remedy="Choose another plugin id.",
-                )
-            known = await catalogue.version(manifest.plugin_id, manifest.version)
-            if known is not None:
-                return _same(known, package), False
-            version = PluginVersion(
-                plugin_id=manifest.plugin_id,
-                version=manifest.version,
-                digest=package.digest,
-                manifest=json.loads(encode(manifest)),
-                published_by=caller.subject,
+            version, new = await self._add(session, caller, package, signature)
+        self._announced()
+        if new:
+            log.info("plugin published", plugin_id=version.plugin_id, version=version.version, digest=version.digest)
+        return PublishedVersion.of(version), new
+
+    async def _add(
+        self, session: AsyncSession, caller: Caller, package: Package, signature: str | None
+    ) -> tuple[PluginVersion, bool]:
+        manifest = package.manifest
+        catalogue = CatalogueRepository(session)
+        plugin = await catalogue.claim(manifest.plugin_id, caller.organization, manifest.version)
+        if plugin.publisher_organization != caller.organization:
+            raise Forbidden(
+                f"The plugin {manifest.plugin_id!r} belongs to another publisher.",
+                code="plugin_of_another_publisher",
+                remedy="Choose another plugin id.",
             )
-            await catalogue.add(version, data)
-            plugin.latest_version = later(plugin.latest_version, manifest.version)
-        log.info("plugin published", plugin_id=version.plugin_id, version=version.version, digest=version.digest)
-        return PublishedVersion.of(version), True
+        provenance = await prove(session, caller.organization, signature, Statement.of(package))
+        signed = {"signature": provenance.signature, "public_key": provenance.public_key.document()}
+        known = await catalogue.version(manifest.plugin_id, manifest.version)
+        if known is not None:
+            check_same(known, package)
+            if known.signature is None:
+                known.sqlmodel_update(signed)
+                await announce_version(session, known)
+            return known, False
+        if await catalogue.latest(manifest.plugin_id) is None:
+            check_distinct(manifest.plugin_id, await catalogue.verified_ids_of_others(caller.organization))
+        version = PluginVersion(
+            plugin_id=manifest.plugin_id,
+            version=manifest.version,
+            digest=package.digest,
+            manifest=json.loads(encode(manifest)),
+            published_by=caller.subject,
+            **signed,
+        )
+        await catalogue.add(version, package.data)
+        plugin.latest_version = later(plugin.latest_version, manifest.version)
+        return version, True
 
     async def search(self, wanted: CatalogueFilter, limit: int, cursor: str | None) -> Page[CatalogueEntry]:
         """One page of the catalogue, by plugin id."""
@@ -88,14 +114,14 @@ class CatalogueService:
         return data
 
 
-def _same(known: PluginVersion, package: Package) -> PublishedVersion:
+def check_same(known: PluginVersion, package: Package) -> None:
+    """Raises Conflict (``version_exists``) when a version was published with other content."""
     if known.digest != package.digest:
         raise Conflict(
             f"Version {known.version} of {known.plugin_id!r} was published with other content; versions never change.",
             code="version_exists",
             remedy="Raise the version in plugin.toml and publish again.",
         )
-    return PublishedVersion.of(known)
 
 
 def _open(data: bytes) -> Package:

@@ -11,6 +11,7 @@ from services.common import directory
 from services.common.events import DomainEvent
 from services.common.topics import INSTALLATIONS, topic_of
 from services.registry.catalogue.schemas import read_manifest
+from services.registry.catalogue.trust import provenance_of
 from services.registry.models import Installation, PluginVersion, Publication, outbox
 
 
@@ -30,6 +31,7 @@ def snapshot(installation: Installation, version: PluginVersion) -> directory.In
         manifest=read_manifest(version),
         breaker=breaker_of(installation),
         backlog=msgspec.convert(installation.backlog, directory.Backlog),
+        provenance=provenance_of(version),
     )
 
 
@@ -45,12 +47,12 @@ class PublicationLog:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def next_revision(self) -> int:
-        """The revision of the change that this transaction makes.
+    async def next_revision(self, count: int = 1) -> int:
+        """The revision of the change that this transaction makes; the last of ``count`` that follow each other.
 
         Changes wait here for each other until the transaction ends, so call it before any installation is locked.
         """
-        statement = update(Publication).values(revision=col(Publication.revision) + 1)
+        statement = update(Publication).values(revision=col(Publication.revision) + count)
         return int((await self._session.exec(statement.returning(col(Publication.revision)))).scalar_one())
 
     async def announce(self, installation: Installation, version: PluginVersion) -> None:

@@ -99,6 +99,12 @@ class InstallationRepository:
         """Every installation of every organization, in the order in which their present states were decided."""
         return (await self._session.exec(_with_versions().order_by(col(Installation.revision)))).all()
 
+    async def lock_version(self, plugin_id: str, version: str) -> Sequence[Installation]:
+        """All installations of a version, of every organization; locked."""
+        own = and_(col(Installation.plugin_id) == plugin_id, col(Installation.version) == version)
+        statement = select(Installation).where(own).order_by(col(Installation.id)).with_for_update()
+        return (await self._session.exec(statement)).all()
+
     async def add(self, installation: Installation) -> None:
         self._session.add(installation)
         await self._session.flush()

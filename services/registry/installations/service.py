@@ -13,6 +13,7 @@ from services.common.runtime_client import StoredData
 from services.common.secret_settings import SecretKeys
 from services.registry.catalogue.repository import CatalogueRepository
 from services.registry.catalogue.schemas import read_manifest
+from services.registry.catalogue.trust import check_version
 from services.registry.catalogue.versions import satisfies
 from services.registry.configuration import complete_config
 from services.registry.database import Transaction
@@ -40,6 +41,7 @@ class InstallationService:
         store = caller.choose_store(wanted.store_id)
         async with self._transaction() as session:
             version = await _version(session, wanted)
+            await check_version(session, version)
             manifest = read_manifest(version)
             secrets = manifest.secret_settings()
             with_kept(wanted.config, {}, masks(wanted.config, secrets))  # an installation that begins has none to keep
@@ -139,6 +141,7 @@ class InstallationService:
             revision = None if transition.during is None else await PublicationLog(session).next_revision()
             installation, version = await self._lock(session, caller, installation_id, move)
             if move is Move.ACTIVATE:
+                await check_version(session, version)
                 manifest = read_manifest(version)
                 await _check_dependencies(session, manifest, installation.organization_id, installation.store_id)
             # What never was installed has set nothing up, so a hook that fails must not keep it from being removed.

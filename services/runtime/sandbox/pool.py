@@ -7,6 +7,7 @@ from functools import partial
 
 from outlet._frames import Tier
 from outlet.manifest import Limits
+from services.common.provenance import Provenance
 from services.common.tracing import apart
 from services.runtime.sandbox.errors import SandboxUnavailable
 from services.runtime.sandbox.feeding import HookFeed, HookSource
@@ -22,17 +23,22 @@ DEFAULTS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class GuestKey:
-    """Which process a call belongs in. Organizations never share one."""
+    """Which process a call belongs in, from the host's own record. Organizations never share one.
+
+    ``version`` and ``provenance`` are what the package is verified by when it is loaded.
+    """
 
     organization: str
     plugin_id: str
     digest: str
+    version: str = ""
+    provenance: Provenance | None = None
 
 
 class SandboxPool:
     """Calls plugins, each in its own process.
 
-    ``fetch_package`` gives the bytes of a package by digest; what it raises reaches the caller. At most ``concurrency``
+    ``fetch_package`` gives the bytes of a package, verified; what it raises reaches the caller. At most ``concurrency``
     calls are in one guest at once; a guest without a call for ``idle_seconds`` ends; loading takes at most
     ``load_deadline`` seconds. ``limits`` are the most that manifests can ask for; guests whose walls are below the
     tier ``minimum`` run nothing.
@@ -41,7 +47,7 @@ class SandboxPool:
     def __init__(
         self,
         zygote: Zygote,
-        fetch_package: Callable[[str], Awaitable[bytes]],
+        fetch_package: Callable[[GuestKey], Awaitable[bytes]],
         *,
         concurrency: int = 8,
         limits: OperatorLimits | None = None,
@@ -108,7 +114,7 @@ class SandboxPool:
         return seat
 
     async def _start(self, key: GuestKey, limits: GuestLimits) -> Guest:
-        package = await self._fetch_package(key.digest)
+        package = await self._fetch_package(key)
         async with self._starts:
             return await Guest.start(
                 self._zygote, package, key.digest, limits, deadline=self._load_deadline, minimum=self._minimum

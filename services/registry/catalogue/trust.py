@@ -1,0 +1,36 @@
+"""Whether a version may be run: its package, as it is stored now, is what its publisher signed."""
+
+import anyio.to_thread
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from outlet.signing import PublicKey, SignatureError, Statement
+from services.common.errors import Conflict
+from services.common.provenance import Provenance, check_package
+from services.registry.catalogue.repository import CatalogueRepository
+from services.registry.models import PluginVersion
+
+
+class PackageUntrusted(Conflict):
+    """A stored package that must not be run."""
+
+    code = "package_untrusted"
+    remedy = "Have its publisher sign and publish this very package again, or install another version."
+
+
+def provenance_of(version: PluginVersion) -> Provenance | None:
+    """Who signed a version; None: it was published before there were signatures."""
+    if version.signature is None or version.public_key is None:
+        return None
+    return Provenance(signature=version.signature, public_key=PublicKey.read(version.public_key))
+
+
+async def check_version(session: AsyncSession, version: PluginVersion) -> None:
+    """Raises PackageUntrusted when the stored bytes are not what the publisher signed as this version."""
+    data = await CatalogueRepository(session).package(version.digest)
+    expected = Statement(plugin_id=version.plugin_id, version=version.version, digest=version.digest)
+    if data is None:
+        raise PackageUntrusted(f"{version.plugin_id} {version.version} cannot be run: its package is not there.")
+    try:
+        await anyio.to_thread.run_sync(check_package, data, provenance_of(version), expected)
+    except SignatureError as error:
+        raise PackageUntrusted(f"{version.plugin_id} {version.version} cannot be run: {error}.") from error
