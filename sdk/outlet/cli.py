@@ -103,6 +103,26 @@ def publish(
     run(folder, url, token, directory, key=key, as_json=as_json)
 
 
+@app.command("yank", epilog='Example: outlet yank my-plugin 1.1.0 --reason "counts twice"')
+def yank_version(
+    plugin: Annotated[str, typer.Argument(help="The plugin's id.")],
+    version: Annotated[str, typer.Argument(help="The version to take out of offer.")],
+    reason: Annotated[str, typer.Option(help="Why; who asks for the version is told.")] = "withdrawn by its publisher",
+    undo: Annotated[bool, typer.Option("--undo", help="Offer it again.")] = False,
+    url: Annotated[str, typer.Option(envvar="OUTLET_URL", help="The platform's gateway.")] = "http://127.0.0.1:8080",
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="OUTLET_TOKEN", help="A publisher's token; not needed for the platform on this machine."),
+    ] = None,
+    directory: Directory = LOCAL_DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """Take a version out of offer: nobody installs it any more, and where it is installed it goes on."""
+    from outlet.commands.packages import yank as run
+
+    run(plugin, version, None if undo else reason, url, token, directory, as_json=as_json)
+
+
 @app.command()
 def demo(as_json: Annotated[bool, typer.Option("--json", help="Print only the last line.")] = False) -> None:
     """Start the platform, take 2,000 sales through it, and say what came of them."""

@@ -84,7 +84,7 @@ class PublicKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def _key(self) -> "OKPKey":
         from joserfc.jwk import OKPKey
 
-        return OKPKey.import_key(self.document())
+        return OKPKey.import_key({**self.document()})
 
 
 def new_key() -> "OKPKey":

@@ -32,6 +32,8 @@ class Role(StrEnum):
     MANAGER = "manager"
     CASHIER = "cashier"
     PUBLISHER = "publisher"
+    REVIEWER = "reviewer"
+    """Decides on plugins for the whole platform, on its operator's side."""
 
 
 MANAGES = frozenset({Role.OWNER, Role.ADMIN})

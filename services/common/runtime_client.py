@@ -36,6 +36,8 @@ class PluginFailed(Exception):
 
 PACKAGE_UNTRUSTED = "package_untrusted"
 """The package is not what its publisher signed."""
+PLUGIN_REVOKED = "plugin_revoked"
+"""A reviewer has stopped this version everywhere."""
 
 
 class PlatformRefusal(PluginFailed):
@@ -44,7 +46,7 @@ class PlatformRefusal(PluginFailed):
     source = "platform"
 
 
-REFUSALS = frozenset({PACKAGE_UNTRUSTED})
+REFUSALS = frozenset({PACKAGE_UNTRUSTED, PLUGIN_REVOKED})
 
 
 class LifecycleHook(Enum):

@@ -41,6 +41,8 @@ from services.registry.resealing import reseal
 from services.registry.retained import endpoints as retained
 from services.registry.setting_changes.consumer import SettingChangeConsumer
 from services.registry.settings import RegistrySettings
+from services.registry.withdrawals import endpoints as withdrawals
+from services.registry.withdrawals.service import WithdrawalService
 from services.registry.workers import LiveWorkers, open_redis
 
 log = structlog.get_logger(__name__)
@@ -61,6 +63,7 @@ def create_registry(settings: RegistrySettings, tracing: TracingSettings | None 
     app.include_router(catalogue.router)  # before the installations: neither "marketplace" nor "retained" is one
     app.include_router(catalogue.internal)
     app.include_router(publisher_keys.router)
+    app.include_router(withdrawals.router)
     app.include_router(retained.router)
     app.include_router(installations.router)
     return app
@@ -89,6 +92,8 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     app.state.runtime = runtime
     app.state.verifier = TokenVerifier(settings)
     app.state.catalogue = CatalogueService(transaction, relay.wake)
+    app.state.operator_organization = settings.operator_organization
+    app.state.withdrawals = WithdrawalService(transaction, workers, relay.wake)
     app.state.publisher_keys = PublisherKeyService(transaction)
     app.state.installations = InstallationService(transaction, operations, keys)
     app.state.installation_queries = InstallationQueries(transaction, workers)

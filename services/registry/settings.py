@@ -15,3 +15,5 @@ class RegistrySettings(ServiceSettings, IdentitySettings, SecretKeySettings):
     lifecycle_deadline: float = 30.0
     """Seconds that a worker gives one lifecycle hook."""
     database_connections: int = 10
+    operator_organization: str | None = None
+    """Whose reviewers decide on plugins; None: whoever has a token with that role."""

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import typer
 
@@ -70,3 +71,21 @@ def register_key(url: str, token: str, name: str, key: "OKPKey") -> dict[str, An
     body = {"name": name, "publicKey": signing.public_part(key).document()}
     registered: dict[str, Any] = send(url, token, "POST", "/api/plugins/publisher-keys", json=body).json()
     return registered
+
+
+def yank(
+    plugin: str, version: str, reason: str | None, url: str, token: str | None, directory: Path, *, as_json: bool
+) -> None:
+    """Take a version out of offer, or with None offer it again. Raises PlatformError when that is refused."""
+    from outlet.commands.gateway import local_token, send
+
+    token = token or local_token(url, directory, "publisher", LOCAL_PUBLISHER)
+    path = f"/api/plugins/marketplace/{quote(plugin, safe='')}/versions/{quote(version, safe='')}/yank"
+    method, body = ("DELETE", None) if reason is None else ("PUT", {"reason": reason})
+    response = send(url, token, method, path, **({} if body is None else {"json": body}))
+    if as_json:
+        typer.echo(response.text)
+    else:
+        latest = response.json()["latestVersion"] or "no version"
+        said = "is offered again" if reason is None else "is not offered any more"
+        output().print(f"{plugin} {version} {said}; who names none gets {latest}", markup=False, soft_wrap=True)

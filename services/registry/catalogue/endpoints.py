@@ -38,7 +38,7 @@ Catalogue = Annotated[CatalogueService, Depends(_catalogue)]
 
 @router.get("/api/plugins/marketplace", responses=problems(400, 401, 403, 422))
 async def list_marketplace(
-    _: Annotated[Caller, Depends(require(SEES | {Role.PUBLISHER}))],
+    caller: Annotated[Caller, Depends(require(SEES | {Role.PUBLISHER, Role.REVIEWER}))],
     catalogue: Catalogue,
     search: Annotated[Line | None, Query(description="Text in id, name, description, author or tags.")] = None,
     category: Category | None = None,
@@ -46,7 +46,7 @@ async def list_marketplace(
     cursor: str | None = None,
 ) -> Page[CatalogueEntry]:
     """The latest version of every plugin that can be installed."""
-    return await catalogue.search(CatalogueFilter(search=search, category=category), limit, cursor)
+    return await catalogue.search(CatalogueFilter(caller.organization, search=search, category=category), limit, cursor)
 
 
 @router.post(

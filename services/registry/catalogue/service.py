@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import anyio.to_thread
 import structlog
@@ -15,9 +16,10 @@ from services.common.auth import Caller
 from services.common.errors import Conflict, Forbidden, NotFound, Unprocessable
 from services.common.wire import Page, decode_cursor, encode_cursor
 from services.registry.catalogue.names import check_distinct
+from services.registry.catalogue.offers import offered
 from services.registry.catalogue.repository import CatalogueFilter, CatalogueRepository
 from services.registry.catalogue.schemas import CatalogueEntry, PublishedVersion
-from services.registry.catalogue.versions import check_range, later, precedence
+from services.registry.catalogue.versions import check_range
 from services.registry.configuration import InvalidSettingsSchema, check_settings_schema
 from services.registry.database import Transaction
 from services.registry.documents import UnfitDocument, check_document
@@ -60,7 +62,7 @@ class CatalogueService:
     ) -> tuple[PluginVersion, bool]:
         manifest = package.manifest
         catalogue = CatalogueRepository(session)
-        plugin = await catalogue.claim(manifest.plugin_id, caller.organization, manifest.version)
+        plugin, unheard_of = await catalogue.claim(manifest.plugin_id, caller.organization)
         if plugin.publisher_organization != caller.organization:
             raise Forbidden(
                 f"The plugin {manifest.plugin_id!r} belongs to another publisher.",
@@ -68,7 +70,7 @@ class CatalogueService:
                 remedy="Choose another plugin id.",
             )
         provenance = await prove(session, caller.organization, signature, Statement.of(package))
-        signed = {"signature": provenance.signature, "public_key": provenance.public_key.document()}
+        signed: dict[str, Any] = {"signature": provenance.signature, "public_key": provenance.public_key.document()}
         known = await catalogue.version(manifest.plugin_id, manifest.version)
         if known is not None:
             check_same(known, package)
@@ -76,7 +78,7 @@ class CatalogueService:
                 known.sqlmodel_update(signed)
                 await announce_version(session, known)
             return known, False
-        if await catalogue.latest(manifest.plugin_id) is None:
+        if unheard_of:
             check_distinct(manifest.plugin_id, await catalogue.verified_ids_of_others(caller.organization))
         version = PluginVersion(
             plugin_id=manifest.plugin_id,
@@ -87,7 +89,7 @@ class CatalogueService:
             **signed,
         )
         await catalogue.add(version, package.data)
-        plugin.latest_version = later(plugin.latest_version, manifest.version)
+        await catalogue.refresh_latest(plugin)
         return version, True
 
     async def search(self, wanted: CatalogueFilter, limit: int, cursor: str | None) -> Page[CatalogueEntry]:
@@ -97,10 +99,12 @@ class CatalogueService:
         async with self._transaction() as session:
             catalogue = CatalogueRepository(session)
             found = await catalogue.search(wanted, limit + 1)
-            versions = await catalogue.versions([version.plugin_id for version in found])
+            offers = await catalogue.offers([plugin.id for plugin, _ in found])
         entries = [
-            CatalogueEntry.of(version, sorted(versions[version.plugin_id], key=precedence, reverse=True))
-            for version in found[:limit]
+            CatalogueEntry.of(
+                version, offered(offers[plugin.id], own=plugin.publisher_organization == wanted.organization)
+            )
+            for plugin, version in found[:limit]
         ]
         more = len(found) > limit
         return Page(items=entries, next_cursor=encode_cursor(entries[-1].plugin_id) if more else None)

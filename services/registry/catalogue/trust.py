@@ -6,6 +6,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from outlet.signing import PublicKey, SignatureError, Statement
 from services.common.errors import Conflict
 from services.common.provenance import Provenance, check_package
+from services.registry.catalogue.offers import check_not_revoked
 from services.registry.catalogue.repository import CatalogueRepository
 from services.registry.models import PluginVersion
 
@@ -25,7 +26,11 @@ def provenance_of(version: PluginVersion) -> Provenance | None:
 
 
 async def check_version(session: AsyncSession, version: PluginVersion) -> None:
-    """Raises PackageUntrusted when the stored bytes are not what the publisher signed as this version."""
+    """Whether a version may be installed or activated, as far as it is about the version alone.
+
+    Raises Conflict (``version_revoked``), or PackageUntrusted when the stored bytes are not what the publisher signed.
+    """
+    check_not_revoked(version)
     data = await CatalogueRepository(session).package(version.digest)
     expected = Statement(plugin_id=version.plugin_id, version=version.version, digest=version.digest)
     if data is None:

@@ -17,7 +17,7 @@ from services.registry.models import Installation, PluginVersion, Publication, o
 
 def snapshot(installation: Installation, version: PluginVersion) -> directory.Installation:
     """The present state of an installation as the other services know it."""
-    return directory.Installation(
+    present = directory.Installation(
         id=str(installation.id),
         revision=installation.revision,
         plugin_id=installation.plugin_id,
@@ -32,6 +32,19 @@ def snapshot(installation: Installation, version: PluginVersion) -> directory.In
         breaker=breaker_of(installation),
         backlog=msgspec.convert(installation.backlog, directory.Backlog),
         provenance=provenance_of(version),
+    )
+    return present if version.revoked_at is None else _stopped(present, version.revocation_reason or "")
+
+
+def _stopped(present: directory.Installation, reason: str) -> directory.Installation:
+    """An installation of a revoked version: nothing of it runs, and its events are kept as those of a paused plugin."""
+    kept = present.status == "active" or present.held or present.backlog != "none"
+    return msgspec.structs.replace(
+        present,
+        revoked=reason,
+        status="error" if present.status == "active" else present.status,
+        breaker=directory.CLOSED,
+        backlog="pause" if kept else "none",
     )
 
 

@@ -11,6 +11,7 @@ from services.common.auth import Caller
 from services.common.errors import Conflict, NotFound, Unprocessable
 from services.common.runtime_client import StoredData
 from services.common.secret_settings import SecretKeys
+from services.registry.catalogue.offers import check_offered
 from services.registry.catalogue.repository import CatalogueRepository
 from services.registry.catalogue.schemas import read_manifest
 from services.registry.catalogue.trust import check_version
@@ -40,7 +41,7 @@ class InstallationService:
         """Install a plugin, or try again where onInstall failed before; the installation's id."""
         store = caller.choose_store(wanted.store_id)
         async with self._transaction() as session:
-            version = await _version(session, wanted)
+            version = await _version(session, wanted, caller.organization)
             await check_version(session, version)
             manifest = read_manifest(version)
             secrets = manifest.secret_settings()
@@ -189,19 +190,21 @@ class InstallationService:
         return found
 
 
-async def _version(session: AsyncSession, wanted: InstallRequest) -> PluginVersion:
+async def _version(session: AsyncSession, wanted: InstallRequest, organization: str) -> PluginVersion:
     catalogue = CatalogueRepository(session)
-    latest = await catalogue.latest(wanted.plugin_id)
-    if latest is None:
+    plugin = await catalogue.plugin(wanted.plugin_id)
+    own = plugin is not None and plugin.publisher_organization == organization
+    latest = None if plugin is None else plugin.latest_version if own else plugin.latest_public
+    name = wanted.version or latest
+    if plugin is None or name is None:
         raise NotFound(f"The catalogue has no plugin {wanted.plugin_id!r}.", code="plugin_not_found")
-    if wanted.version is None:
-        return latest
-    version = await catalogue.version(wanted.plugin_id, wanted.version)
+    version = await catalogue.version(wanted.plugin_id, name)
     if version is None:
         raise NotFound(
-            f"The plugin {wanted.plugin_id!r} has no version {wanted.version!r}; the latest is {latest.version}.",
+            f"The plugin {wanted.plugin_id!r} has no version {name!r}; the latest is {latest or 'none'}.",
             code="version_not_found",
         )
+    check_offered(plugin, version, organization)
     return version
 
 

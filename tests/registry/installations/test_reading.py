@@ -92,6 +92,8 @@ async def test_the_documentation_describes_what_is_answered(registry: Registry) 
         "/api/plugins",
         "/api/plugins/install",
         "/api/plugins/marketplace",
+        "/api/plugins/marketplace/{plugin_id}/versions/{version}/revocation",
+        "/api/plugins/marketplace/{plugin_id}/versions/{version}/yank",
         "/api/plugins/publisher-keys",
         "/api/plugins/publisher-keys/{key_id}",
         "/api/plugins/retained",

@@ -88,13 +88,15 @@ class Marketplace(http.server.BaseHTTPRequestHandler):
     server: Any
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.received.append((self.path, dict(self.headers), body))
         status, kind, answer = self.server.answer
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.end_headers()
         self.wfile.write(json.dumps(answer).encode())
+
+    do_PUT = do_DELETE = do_POST  # noqa: N815  names that http.server looks for
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -169,3 +171,14 @@ def test_publish_for_another_machine_wants_a_key_of_the_publishers_own(directory
     assert done.returncode == 1
     assert "outlet keys new" in done.stderr
     assert marketplace.received == []
+
+
+def test_yank_takes_a_version_out_of_offer_and_puts_it_back(directory: Path, marketplace: Any) -> None:
+    marketplace.answer = (200, "application/json", {"latestVersion": "1.0.0"})
+    asked = ("--url", marketplace.url, "--directory", directory)
+    done = outlet("yank", "my-plugin", "1.1.0+b", "--reason", "counts twice", *asked)
+    assert "who names none gets 1.0.0" in done.stdout
+    assert outlet("yank", "my-plugin", "1.1.0+b", "--undo", *asked).returncode == 0
+    (path, _, body), (undone, _, nothing) = marketplace.received
+    assert path == undone == "/api/plugins/marketplace/my-plugin/versions/1.1.0%2Bb/yank"
+    assert (json.loads(body), nothing) == ({"reason": "counts twice"}, b"")

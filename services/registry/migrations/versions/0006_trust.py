@@ -1,4 +1,4 @@
-"""Keys of publishers, and the signatures of versions."""
+"""Keys of publishers, signatures and levels of versions, and versions that were taken back."""
 
 from collections.abc import Sequence
 
@@ -28,9 +28,29 @@ def upgrade() -> None:
     op.add_column("plugin_version", sa.Column("signature", sa.String(), nullable=True))
     op.add_column("plugin_version", sa.Column("public_key", postgresql.JSONB(), nullable=True))
     op.add_column("plugin_version", sa.Column("level", sa.String(), server_default="community", nullable=False))
+    for action, reason in (("yanked", "yank_reason"), ("revoked", "revocation_reason")):
+        op.add_column("plugin_version", sa.Column(f"{action}_at", sa.DateTime(timezone=True), nullable=True))
+        op.add_column("plugin_version", sa.Column(f"{action}_by", sa.String(), nullable=True))
+        op.add_column("plugin_version", sa.Column(reason, sa.String(), nullable=True))
+    revision = sa.Column("announced_revision", sa.BigInteger(), server_default="0", nullable=False)
+    op.add_column("plugin_version", revision)
+    op.alter_column("plugin", "latest_version", nullable=True)
+    op.add_column("plugin", sa.Column("latest_public", sa.String(), nullable=True))
+    op.execute("UPDATE plugin SET latest_public = latest_version")
 
 
 def downgrade() -> None:
+    op.execute(
+        "UPDATE plugin SET latest_version = (SELECT max(v.version) FROM plugin_version v WHERE v.plugin_id = plugin.id)"
+        " WHERE latest_version IS NULL"
+    )
+    op.drop_column("plugin", "latest_public")
+    op.alter_column("plugin", "latest_version", nullable=False)
+    op.drop_column("plugin_version", "announced_revision")
+    for action, reason in (("yanked", "yank_reason"), ("revoked", "revocation_reason")):
+        op.drop_column("plugin_version", reason)
+        op.drop_column("plugin_version", f"{action}_by")
+        op.drop_column("plugin_version", f"{action}_at")
     op.drop_column("plugin_version", "level")
     op.drop_column("plugin_version", "public_key")
     op.drop_column("plugin_version", "signature")
