@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -93,6 +93,12 @@ def publish(
         str | None,
         typer.Option(envvar="OUTLET_TOKEN", help="A publisher's token; not needed for the platform on this machine."),
     ] = None,
+    level: Annotated[
+        Literal["private", "community"] | None,
+        typer.Option(
+            help="For your own organization (default), or for everyone once it was reviewed (default on this machine)."
+        ),
+    ] = None,
     key: Annotated[str, typer.Option(help="The name of the key to sign with; see outlet keys.")] = keys.DEFAULT,
     directory: Directory = LOCAL_DIRECTORY,
     as_json: AsJson = False,
@@ -100,7 +106,7 @@ def publish(
     """Build a plugin, sign it and publish it in the marketplace."""
     from outlet.commands.packages import publish as run
 
-    run(folder, url, token, directory, key=key, as_json=as_json)
+    run(folder, url, token, directory, key=key, level=level, as_json=as_json)
 
 
 @app.command("yank", epilog='Example: outlet yank my-plugin 1.1.0 --reason "counts twice"')

@@ -41,6 +41,8 @@ from services.registry.resealing import reseal
 from services.registry.retained import endpoints as retained
 from services.registry.setting_changes.consumer import SettingChangeConsumer
 from services.registry.settings import RegistrySettings
+from services.registry.submissions import endpoints as submissions
+from services.registry.submissions.service import SubmissionService
 from services.registry.withdrawals import endpoints as withdrawals
 from services.registry.withdrawals.service import WithdrawalService
 from services.registry.workers import LiveWorkers, open_redis
@@ -64,6 +66,7 @@ def create_registry(settings: RegistrySettings, tracing: TracingSettings | None 
     app.include_router(catalogue.internal)
     app.include_router(publisher_keys.router)
     app.include_router(withdrawals.router)
+    app.include_router(submissions.router)
     app.include_router(retained.router)
     app.include_router(installations.router)
     return app
@@ -91,8 +94,9 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     operations = Operations(transaction, runtime, relay.wake, deadline=settings.lifecycle_deadline)
     app.state.runtime = runtime
     app.state.verifier = TokenVerifier(settings)
-    app.state.catalogue = CatalogueService(transaction, relay.wake)
+    app.state.catalogue = CatalogueService(transaction, relay.wake, automatic=settings.review == "automatic")
     app.state.operator_organization = settings.operator_organization
+    app.state.submissions = SubmissionService(transaction)
     app.state.withdrawals = WithdrawalService(transaction, workers, relay.wake)
     app.state.publisher_keys = PublisherKeyService(transaction)
     app.state.installations = InstallationService(transaction, operations, keys)

@@ -67,7 +67,7 @@ class PluginVersion(RegistryModel, table=True):
     """The publisher's, as a compact JWS over the statement; None: published before there were signatures."""
     public_key: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
     """The JWK of the publisher's key as it was then."""
-    level: str = Field(default="community", sa_column_kwargs={"server_default": "community"})
+    level: str = Field(default="private", sa_column_kwargs={"server_default": "community"})
     """Who may install it: see :class:`services.registry.catalogue.levels.Level`."""
     yanked_at: datetime | None = Field(default=None, sa_column=_moment())
     yanked_by: str | None = None

@@ -1,5 +1,7 @@
 """What the registry reads from the environment."""
 
+from typing import Literal
+
 from services.common.settings import IdentitySettings, SecretKeySettings, ServiceSettings
 
 
@@ -15,5 +17,7 @@ class RegistrySettings(ServiceSettings, IdentitySettings, SecretKeySettings):
     lifecycle_deadline: float = 30.0
     """Seconds that a worker gives one lifecycle hook."""
     database_connections: int = 10
+    review: Literal["required", "automatic"] = "required"
+    """Whether a version that passed the automatic checks waits for a reviewer before everyone can install it."""
     operator_organization: str | None = None
     """Whose reviewers decide on plugins; None: whoever has a token with that role."""

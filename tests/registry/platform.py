@@ -108,13 +108,18 @@ class Client:
         return signing.sign(signing.Statement.of(package), await self.registry.key_of(self))
 
     async def publish_as(
-        self, data: bytes, signature: str | None, media_type: str = "application/vnd.outlet.package"
+        self,
+        data: bytes,
+        signature: str | None,
+        media_type: str = "application/vnd.outlet.package",
+        *,
+        level: str = "community",
     ) -> httpx.Response:
         """Publish a package with this signature."""
         headers = self._headers | {"Content-Type": media_type}
         if signature is not None:
             headers[signing.HEADER] = signature
-        return await self._http.post("/api/plugins/marketplace", content=data, headers=headers)
+        return await self._http.post("/api/plugins/marketplace", params={"level": level}, content=data, headers=headers)
 
     async def try_install(self, plugin_id: str, **members: Any) -> httpx.Response:
         return await self.post("/install", {"pluginId": plugin_id, **members})
@@ -145,6 +150,7 @@ def environment(dsn: str, redis_url: str, bootstrap: str, issuer: Issuer) -> dic
         "jwt_issuer": "outlet-development",
         "lifecycle_deadline": 2.0,
         "secret_keys": new_key(),
+        "review": "automatic",
     }
 
 

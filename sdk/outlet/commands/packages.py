@@ -32,10 +32,13 @@ def build(folder: Path, target: Path | None, *, as_json: bool) -> None:
         output().print(f"{path}\n{len(package.data):,} bytes, {package.digest}", markup=False, soft_wrap=True)
 
 
-def publish(folder: Path, url: str, token: str | None, directory: Path, *, key: str, as_json: bool) -> None:
+def publish(
+    folder: Path, url: str, token: str | None, directory: Path, *, key: str, level: str | None, as_json: bool
+) -> None:
     """Build a plugin, sign and publish it.
 
-    Without a ``token`` it is for the platform on this machine, which gets a key that is made and registered by itself.
+    Without a ``token`` it is for the platform on this machine, which gets a key that is made and registered by itself,
+    and for everyone there unless ``level`` says otherwise.
 
     Raises PackageError, or PlatformError when the platform does not take it.
     """
@@ -50,11 +53,15 @@ def publish(folder: Path, url: str, token: str | None, directory: Path, *, key: 
         token = local_token(url, directory, "publisher", LOCAL_PUBLISHER)
         signer = keys.read(key) if keys.exists(key) else keys.create(key)
         register_key(url, token, key, signer)
+        level = level or "community"
     else:
         signer = keys.read(key)
+        level = level or "private"
     signature = signing.sign(signing.Statement.of(package), signer)
     headers = {"content-type": packages.MEDIA_TYPE, signing.HEADER: signature}
-    response = send(url, token, "POST", "/api/plugins/marketplace", content=package.data, headers=headers)
+    response = send(
+        url, token, "POST", "/api/plugins/marketplace", content=package.data, headers=headers, params={"level": level}
+    )
     if as_json:
         typer.echo(response.text)
     else:

@@ -13,6 +13,7 @@ PACKAGE_TYPE = "application/vnd.outlet.package"
 
 Json = dict[str, Any]
 Backlog = Literal["pause", "drain", "discard"]
+Level = Literal["private", "community"]
 
 
 class TokenSource(Protocol):
@@ -51,12 +52,17 @@ class GatewayClient:
     ) -> None:
         await self._http.aclose()
 
-    async def publish(self, package: bytes) -> Json:
-        """Publish a plugin version to the catalogue, signed by a key of this client; the same again changes nothing."""
+    async def publish(self, package: bytes, *, level: Level = "community") -> Json:
+        """Publish a plugin version to the catalogue, signed by a key of this client; the same again changes nothing.
+
+        ``level``: for everyone, or for the publisher's own organization.
+        """
         key = {"name": "local client", "publicKey": signing.public_part(self._key).document()}
         await self._call("POST", "/api/plugins/publisher-keys", "publisher", json=key)
         headers = {"content-type": PACKAGE_TYPE, signing.HEADER: signing.sign_package(package, self._key)}
-        return await self._call("POST", "/api/plugins/marketplace", "publisher", content=package, headers=headers)
+        return await self._call(
+            "POST", f"/api/plugins/marketplace?level={level}", "publisher", content=package, headers=headers
+        )
 
     async def install(self, plugin_id: str, config: Json | None = None) -> Json:
         """Install the newest version for the whole organization; returns the installation."""

@@ -1,6 +1,6 @@
 """HTTP routes of the catalogue."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response, status
 
@@ -10,6 +10,7 @@ from outlet.signing import HEADER, MAX_LENGTH
 from services.common.auth import SEES, Caller, Role, require
 from services.common.errors import OutletError
 from services.common.wire import BEARER, MAX_PAGE, Line, Page, problems
+from services.registry.catalogue.levels import Level
 from services.registry.catalogue.repository import CatalogueFilter
 from services.registry.catalogue.schemas import CatalogueEntry, PublishedVersion
 from services.registry.catalogue.service import CatalogueService
@@ -76,11 +77,15 @@ async def publish_version(
             description="A compact JWS by a registered key over {pluginId, version, digest}.",
         ),
     ] = None,
+    level: Annotated[
+        Literal[Level.PRIVATE, Level.COMMUNITY],
+        Query(description="For the publisher's own organization, or for everyone once it was checked and reviewed."),
+    ] = Level.PRIVATE,
 ) -> PublishedVersion:
-    """Publish a signed package. Versions never change; the same package again is harmless."""
+    """Publish a signed package. Versions never change; the same package again is harmless, and can be submitted."""
     if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:
         raise UnsupportedMediaType("The body is not announced as a package.")
-    published, new = await catalogue.publish(caller, await request.body(), signature)
+    published, new = await catalogue.publish(caller, await request.body(), signature, level)
     if not new:
         response.status_code = status.HTTP_200_OK
     return published

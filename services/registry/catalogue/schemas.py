@@ -9,6 +9,7 @@ from pydantic import Field
 from outlet.manifest import Manifest
 from outlet.signing import PublicKey
 from services.common.wire import Document
+from services.registry.catalogue.levels import Level
 from services.registry.models import PluginVersion
 
 
@@ -76,8 +77,9 @@ class CatalogueEntry(ManifestDocument):
 
     digest: str
     key_id: str | None = Field(description="The thumbprint of the key it is signed by.")
+    level: Level
     published_at: datetime
-    versions: list[str]
+    versions: list[str] = Field(description="Those that can be installed, the highest first.")
 
     @classmethod
     def of(cls, version: PluginVersion, versions: list[str]) -> Self:
@@ -86,6 +88,7 @@ class CatalogueEntry(ManifestDocument):
             **manifest_members(version),
             digest=version.digest,
             key_id=key_id_of(version),
+            level=Level(version.level),
             published_at=version.published_at,
             versions=versions,
         )
@@ -96,6 +99,7 @@ class PublishedVersion(ManifestDocument):
 
     digest: str
     key_id: str | None = Field(description="The thumbprint of the key it is signed by.")
+    level: Level = Field(description="Private until a reviewer has approved it.")
     published_at: datetime
     published_by: str
 
@@ -105,6 +109,7 @@ class PublishedVersion(ManifestDocument):
             **manifest_members(version),
             digest=version.digest,
             key_id=key_id_of(version),
+            level=Level(version.level),
             published_at=version.published_at,
             published_by=version.published_by,
         )

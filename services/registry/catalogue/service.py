@@ -15,6 +15,7 @@ from outlet.signing import Statement
 from services.common.auth import Caller
 from services.common.errors import Conflict, Forbidden, NotFound, Unprocessable
 from services.common.wire import Page, decode_cursor, encode_cursor
+from services.registry.catalogue.levels import Level
 from services.registry.catalogue.names import check_distinct
 from services.registry.catalogue.offers import offered
 from services.registry.catalogue.repository import CatalogueFilter, CatalogueRepository
@@ -24,8 +25,10 @@ from services.registry.configuration import InvalidSettingsSchema, check_setting
 from services.registry.database import Transaction
 from services.registry.documents import UnfitDocument, check_document
 from services.registry.installations.announcement import announce_version
-from services.registry.models import PluginVersion
+from services.registry.models import Plugin, PluginVersion
 from services.registry.publisher_keys.service import prove
+from services.registry.submissions.checks import Finding, check
+from services.registry.submissions.service import check_findings, submit
 
 log = structlog.get_logger(__name__)
 
@@ -37,21 +40,33 @@ MAX_VERSION = 64
 class CatalogueService:
     """The catalogue of one platform, shared by all organizations."""
 
-    def __init__(self, transaction: Transaction, announced: Callable[[], None]) -> None:
+    def __init__(self, transaction: Transaction, announced: Callable[[], None], *, automatic: bool) -> None:
         self._transaction = transaction
+        self._automatic = automatic
         self._announced = announced
 
-    async def publish(self, caller: Caller, data: bytes, signature: str | None) -> tuple[PublishedVersion, bool]:
+    async def publish(
+        self, caller: Caller, data: bytes, signature: str | None, level: Level
+    ) -> tuple[PublishedVersion, bool]:
         """Keep a signed package as a new version; False when this very package was published before.
 
-        One that was published before there were signatures is given this one.
+        With ``level`` COMMUNITY it is submitted to be offered to everyone. One that was published before there were
+        signatures is given this one.
 
-        Raises Unprocessable (``invalid_package``, or as :func:`prove`), Conflict (``version_exists``,
-        ``plugin_id_confusing``), or Forbidden (``plugin_of_another_publisher``).
+        Raises Unprocessable (``invalid_package``, ``checks_failed``, or as :func:`prove`), Conflict
+        (``version_exists``, ``plugin_id_confusing``), or Forbidden (``plugin_of_another_publisher``).
         """
         package = await anyio.to_thread.run_sync(_open, data)
+        findings: list[Finding] = []
+        if level is not Level.PRIVATE:
+            findings = await anyio.to_thread.run_sync(check, package)
         async with self._transaction() as session:
-            version, new = await self._add(session, caller, package, signature)
+            catalogue = CatalogueRepository(session)
+            plugin, version, new = await self._add(session, caller, package, signature)
+            if level is not Level.PRIVATE:
+                check_findings(findings)
+                await submit(session, caller, version, findings, automatic=self._automatic)
+            await catalogue.refresh_latest(plugin)
         self._announced()
         if new:
             log.info("plugin published", plugin_id=version.plugin_id, version=version.version, digest=version.digest)
@@ -59,7 +74,7 @@ class CatalogueService:
 
     async def _add(
         self, session: AsyncSession, caller: Caller, package: Package, signature: str | None
-    ) -> tuple[PluginVersion, bool]:
+    ) -> tuple[Plugin, PluginVersion, bool]:
         manifest = package.manifest
         catalogue = CatalogueRepository(session)
         plugin, unheard_of = await catalogue.claim(manifest.plugin_id, caller.organization)
@@ -70,14 +85,17 @@ class CatalogueService:
                 remedy="Choose another plugin id.",
             )
         provenance = await prove(session, caller.organization, signature, Statement.of(package))
-        signed: dict[str, Any] = {"signature": provenance.signature, "public_key": provenance.public_key.document()}
+        signed: dict[str, Any] = {
+            "signature": provenance.signature,
+            "public_key": provenance.public_key.document(),
+        }
         known = await catalogue.version(manifest.plugin_id, manifest.version)
         if known is not None:
             check_same(known, package)
             if known.signature is None:
                 known.sqlmodel_update(signed)
                 await announce_version(session, known)
-            return known, False
+            return plugin, known, False
         if unheard_of:
             check_distinct(manifest.plugin_id, await catalogue.verified_ids_of_others(caller.organization))
         version = PluginVersion(
@@ -89,8 +107,7 @@ class CatalogueService:
             **signed,
         )
         await catalogue.add(version, package.data)
-        await catalogue.refresh_latest(plugin)
-        return version, True
+        return plugin, version, True
 
     async def search(self, wanted: CatalogueFilter, limit: int, cursor: str | None) -> Page[CatalogueEntry]:
         """One page of the catalogue, by plugin id."""

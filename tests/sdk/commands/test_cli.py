@@ -121,7 +121,7 @@ def test_publish_sends_the_package_with_a_local_publishers_token(directory: Path
     assert done.returncode == 0, done.stderr
     assert "Published loyalty-points" in done.stdout
     [(registering, _, key), (path, headers, body)] = marketplace.received
-    assert (registering, path) == ("/api/plugins/publisher-keys", "/api/plugins/marketplace")
+    assert (registering, path) == ("/api/plugins/publisher-keys", "/api/plugins/marketplace?level=community")
     public = PublicKey.read(json.loads(key)["publicKey"])
     verify(headers[HEADER], public, Statement.of(open_package(body)))
     assert headers["content-type"] == "application/vnd.outlet.package"

@@ -37,9 +37,25 @@ def upgrade() -> None:
     op.alter_column("plugin", "latest_version", nullable=True)
     op.add_column("plugin", sa.Column("latest_public", sa.String(), nullable=True))
     op.execute("UPDATE plugin SET latest_public = latest_version")
+    op.create_table(
+        "submission",
+        sa.Column("plugin_id", sa.String(), nullable=False),
+        sa.Column("version", sa.String(), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("findings", postgresql.JSONB(), nullable=False),
+        sa.Column("submitted_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
+        sa.Column("submitted_by", sa.String(), nullable=False),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("decided_by", sa.String(), nullable=True),
+        sa.Column("comment", sa.String(), nullable=True),
+        sa.ForeignKeyConstraint(["plugin_id", "version"], ["plugin_version.plugin_id", "plugin_version.version"]),
+        sa.PrimaryKeyConstraint("plugin_id", "version"),
+    )
+    op.create_index("submission_queue", "submission", ["status", "submitted_at", "plugin_id", "version"])
 
 
 def downgrade() -> None:
+    op.drop_table("submission")
     op.execute(
         "UPDATE plugin SET latest_version = (SELECT max(v.version) FROM plugin_version v WHERE v.plugin_id = plugin.id)"
         " WHERE latest_version IS NULL"
