@@ -29,6 +29,7 @@ from services.registry.installations import endpoints as installations
 from services.registry.installations.operations import Operations
 from services.registry.installations.queries import InstallationQueries
 from services.registry.installations.service import InstallationService
+from services.registry.packages.storage import open_storage
 from services.registry.publisher_keys import endpoints as publisher_keys
 from services.registry.publisher_keys.service import PublisherKeyService
 from services.registry.reconciliation import reconcile
@@ -74,6 +75,7 @@ def create_registry(settings: RegistrySettings, tracing: TracingSettings | None 
 
 async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStack) -> None:
     dsn, bootstrap = settings.registry_database_url, settings.kafka_bootstrap
+    packages = open_storage(settings.package_storage)
     await migrate(dsn, MIGRATIONS)
     if settings.kafka_create_topics:
         await ensure_topics(bootstrap, partitions=settings.kafka_partitions, replication=settings.kafka_replication)
@@ -94,12 +96,12 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     operations = Operations(transaction, runtime, relay.wake, deadline=settings.lifecycle_deadline)
     app.state.runtime = runtime
     app.state.verifier = TokenVerifier(settings)
-    app.state.catalogue = CatalogueService(transaction, relay.wake, automatic=settings.review == "automatic")
+    app.state.catalogue = CatalogueService(transaction, packages, relay.wake, automatic=settings.review == "automatic")
     app.state.operator_organization = settings.operator_organization
-    app.state.submissions = SubmissionService(transaction)
+    app.state.submissions = SubmissionService(transaction, packages)
     app.state.withdrawals = WithdrawalService(transaction, workers, relay.wake)
     app.state.publisher_keys = PublisherKeyService(transaction)
-    app.state.installations = InstallationService(transaction, operations, keys)
+    app.state.installations = InstallationService(transaction, operations, keys, packages)
     app.state.installation_queries = InstallationQueries(transaction, workers)
     async with transaction() as session:
         await ReportRepository(session).forget_old_cursors()

@@ -17,6 +17,8 @@ class RegistrySettings(ServiceSettings, IdentitySettings, SecretKeySettings):
     lifecycle_deadline: float = 30.0
     """Seconds that a worker gives one lifecycle hook."""
     database_connections: int = 10
+    package_storage: str = "database"
+    """``database``, or the URL of a folder for fsspec: ``file:///var/lib/outlet/packages``, ``s3://bucket/packages``."""
     review: Literal["required", "automatic"] = "required"
     """Whether a version that passed the automatic checks waits for a reviewer before everyone can install it."""
     operator_organization: str | None = None

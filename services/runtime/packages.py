@@ -1,6 +1,7 @@
 """Plugin packages, fetched from the registry by digest, and verified at every load."""
 
 from collections import OrderedDict
+from http import HTTPStatus
 
 import httpx
 
@@ -50,6 +51,8 @@ class PackageStore:
     async def _download(self, digest: str) -> bytes:
         try:
             response = await self._registry.get(f"/internal/packages/{digest}", timeout=TIMEOUT_SECONDS)
+            if response.status_code == HTTPStatus.CONFLICT:
+                raise PlatformRefusal(PACKAGE_UNTRUSTED, f"the registry finds another package stored as {digest}")
             response.raise_for_status()
         except httpx.HTTPError as error:
             raise PackageUnavailable(f"package {digest} cannot be fetched: {error!r}") from error

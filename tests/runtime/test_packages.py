@@ -22,9 +22,12 @@ class Shelf:
     def __init__(self) -> None:
         self.content: dict[str, bytes] = {}
         self.asked = 0
+        self.spoilt = False
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         self.asked += 1
+        if self.spoilt:
+            return httpx.Response(409)
         found = self.content.get(request.url.path.rpartition("/")[2])
         return httpx.Response(404) if found is None else httpx.Response(200, content=found)
 
@@ -109,4 +112,13 @@ async def test_a_key_put_in_the_publishers_place_does_not_prove_the_old_signatur
 async def test_a_registry_that_is_away_is_not_a_package_that_is_not_trusted(store: PackageStore) -> None:
     built = opened()
     with pytest.raises(PackageUnavailable):
+        await store.fetch(key_of(built, provenance(Statement.of(built))))
+
+
+async def test_what_the_registry_itself_finds_swapped_is_not_asked_for_again_and_again(
+    shelf: Shelf, store: PackageStore
+) -> None:
+    built = opened()
+    shelf.spoilt = True
+    with pytest.raises(PlatformRefusal, match="another package stored"):
         await store.fetch(key_of(built, provenance(Statement.of(built))))

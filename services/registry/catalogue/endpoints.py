@@ -94,7 +94,7 @@ async def publish_version(
 @internal.get(
     "/internal/packages/{digest}",
     response_class=Response,
-    responses={200: {"content": {MEDIA_TYPE: {}}}, **problems(404, 422)},
+    responses={200: {"content": {MEDIA_TYPE: {}}}, **problems(404, 409, 422, 503)},
 )
 async def read_package(digest: Annotated[str, Path(pattern=DIGEST)], catalogue: Catalogue) -> Response:
     """The bytes of a package, for workers, which have no token: the gateway does not pass this path on.

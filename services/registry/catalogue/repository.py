@@ -66,11 +66,14 @@ class CatalogueRepository:
         offers = (await self.offers([plugin.id]))[plugin.id]
         plugin.latest_version, plugin.latest_public = latest(offers, own=True), latest(offers, own=False)
 
-    async def add(self, version: PluginVersion, package: bytes) -> None:
-        """Keep a new version with its bytes."""
+    async def add(self, version: PluginVersion) -> None:
+        """Keep a new version; its package comes after it."""
         self._session.add(version)
         await self._session.flush()  # the package refers to it
-        self._session.add(PluginPackage(digest=version.digest, data=package))
+
+    def add_package(self, digest: str, data: bytes) -> None:
+        """Keep the bytes of a version that is there."""
+        self._session.add(PluginPackage(digest=digest, data=data))
 
     async def package(self, digest: str) -> bytes | None:
         """The bytes of the package with this digest."""

@@ -13,7 +13,7 @@ from outlet.manifest import Manifest, encode
 from outlet.package import Package, PackageError, open_package
 from outlet.signing import Statement
 from services.common.auth import Caller
-from services.common.errors import Conflict, Forbidden, NotFound, Unprocessable
+from services.common.errors import Conflict, Forbidden, Unprocessable
 from services.common.wire import Page, decode_cursor, encode_cursor
 from services.registry.catalogue.levels import Level
 from services.registry.catalogue.names import check_distinct
@@ -26,6 +26,7 @@ from services.registry.database import Transaction
 from services.registry.documents import UnfitDocument, check_document
 from services.registry.installations.announcement import announce_version
 from services.registry.models import Plugin, PluginVersion
+from services.registry.packages.storage import PackageStorage, read_package
 from services.registry.publisher_keys.service import prove
 from services.registry.submissions.checks import Finding, check
 from services.registry.submissions.service import check_findings, submit
@@ -40,8 +41,16 @@ MAX_VERSION = 64
 class CatalogueService:
     """The catalogue of one platform, shared by all organizations."""
 
-    def __init__(self, transaction: Transaction, announced: Callable[[], None], *, automatic: bool) -> None:
+    def __init__(
+        self,
+        transaction: Transaction,
+        packages: PackageStorage,
+        announced: Callable[[], None],
+        *,
+        automatic: bool,
+    ) -> None:
         self._transaction = transaction
+        self._packages = packages
         self._automatic = automatic
         self._announced = announced
 
@@ -106,7 +115,8 @@ class CatalogueService:
             published_by=caller.subject,
             **signed,
         )
-        await catalogue.add(version, package.data)
+        await catalogue.add(version)
+        await self._packages.write(session, package.digest, package.data)
         return plugin, version, True
 
     async def search(self, wanted: CatalogueFilter, limit: int, cursor: str | None) -> Page[CatalogueEntry]:
@@ -127,12 +137,9 @@ class CatalogueService:
         return Page(items=entries, next_cursor=encode_cursor(entries[-1].plugin_id) if more else None)
 
     async def package(self, digest: str) -> bytes:
-        """The bytes of a package. Raises NotFound (``package_not_found``)."""
+        """The bytes of a package. Raises as :func:`services.registry.packages.storage.read_package`."""
         async with self._transaction() as session:
-            data = await CatalogueRepository(session).package(digest)
-        if data is None:
-            raise NotFound(f"No package has the digest {digest}.", code="package_not_found")
-        return data
+            return await read_package(self._packages, session, digest)
 
 
 def check_same(known: PluginVersion, package: Package) -> None:

@@ -4,18 +4,10 @@ import anyio.to_thread
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from outlet.signing import PublicKey, SignatureError, Statement
-from services.common.errors import Conflict
 from services.common.provenance import Provenance, check_package
 from services.registry.catalogue.offers import check_not_revoked
-from services.registry.catalogue.repository import CatalogueRepository
 from services.registry.models import PluginVersion
-
-
-class PackageUntrusted(Conflict):
-    """A stored package that must not be run."""
-
-    code = "package_untrusted"
-    remedy = "Have its publisher sign and publish this very package again, or install another version."
+from services.registry.packages.storage import PackageStorage, PackageUntrusted
 
 
 def provenance_of(version: PluginVersion) -> Provenance | None:
@@ -25,13 +17,13 @@ def provenance_of(version: PluginVersion) -> Provenance | None:
     return Provenance(signature=version.signature, public_key=PublicKey.read(version.public_key))
 
 
-async def check_version(session: AsyncSession, version: PluginVersion) -> None:
+async def check_version(packages: PackageStorage, session: AsyncSession, version: PluginVersion) -> None:
     """Whether a version may be installed or activated, as far as it is about the version alone.
 
     Raises Conflict (``version_revoked``), or PackageUntrusted when the stored bytes are not what the publisher signed.
     """
     check_not_revoked(version)
-    data = await CatalogueRepository(session).package(version.digest)
+    data = await packages.find(session, version.digest)
     expected = Statement(plugin_id=version.plugin_id, version=version.version, digest=version.digest)
     if data is None:
         raise PackageUntrusted(f"{version.plugin_id} {version.version} cannot be run: its package is not there.")

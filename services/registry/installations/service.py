@@ -26,14 +26,18 @@ from services.registry.installations.repository import InstallationRepository, R
 from services.registry.installations.schemas import InstallRequest
 from services.registry.installations.scope import check_manages
 from services.registry.models import Installation, PluginVersion
+from services.registry.packages.storage import PackageStorage
 from services.registry.secret_settings import masks, sealed, with_kept
 
 
 class InstallationService:
     """Changes installations. All methods raise OutletError, with the HTTP status and code for the caller."""
 
-    def __init__(self, transaction: Transaction, operations: Operations, keys: SecretKeys) -> None:
+    def __init__(
+        self, transaction: Transaction, operations: Operations, keys: SecretKeys, packages: PackageStorage
+    ) -> None:
         self._transaction = transaction
+        self._packages = packages
         self._operations = operations
         self._keys = keys
 
@@ -42,7 +46,7 @@ class InstallationService:
         store = caller.choose_store(wanted.store_id)
         async with self._transaction() as session:
             version = await _version(session, wanted, caller.organization)
-            await check_version(session, version)
+            await check_version(self._packages, session, version)
             manifest = read_manifest(version)
             secrets = manifest.secret_settings()
             with_kept(wanted.config, {}, masks(wanted.config, secrets))  # an installation that begins has none to keep
@@ -142,7 +146,7 @@ class InstallationService:
             revision = None if transition.during is None else await PublicationLog(session).next_revision()
             installation, version = await self._lock(session, caller, installation_id, move)
             if move is Move.ACTIVATE:
-                await check_version(session, version)
+                await check_version(self._packages, session, version)
                 manifest = read_manifest(version)
                 await _check_dependencies(session, manifest, installation.organization_id, installation.store_id)
             # What never was installed has set nothing up, so a hook that fails must not keep it from being removed.

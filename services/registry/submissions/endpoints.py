@@ -56,7 +56,11 @@ async def read_submission(
     return await submissions.read(caller, plugin_id, version)
 
 
-@router.get(f"{ONE}/package", response_class=Response, responses={200: {"content": {MEDIA_TYPE: {}}}, **ANSWERS})
+@router.get(
+    f"{ONE}/package",
+    response_class=Response,
+    responses={200: {"content": {MEDIA_TYPE: {}}}, **ANSWERS, **problems(409, 503)},
+)
 async def read_submitted_package(caller: Reader, submissions: Submissions, plugin_id: Name, version: Name) -> Response:
     """The package that is to be reviewed: a zip of manifest.json and the sources."""
     return Response(await submissions.package(caller, plugin_id, version), media_type=MEDIA_TYPE)

@@ -13,6 +13,7 @@ from services.registry.catalogue.levels import Level
 from services.registry.catalogue.repository import CatalogueRepository
 from services.registry.database import Transaction
 from services.registry.models import Plugin, PluginVersion
+from services.registry.packages.storage import PackageStorage, read_package
 from services.registry.submissions.checks import Finding
 from services.registry.submissions.models import Submission
 from services.registry.submissions.repository import SubmissionRepository
@@ -66,8 +67,9 @@ def check_findings(findings: list[Finding]) -> None:
 class SubmissionService:
     """The review queue."""
 
-    def __init__(self, transaction: Transaction) -> None:
+    def __init__(self, transaction: Transaction, packages: PackageStorage) -> None:
         self._transaction = transaction
+        self._packages = packages
 
     async def find(
         self, caller: Caller, status: ReviewStatus | None, limit: int, cursor: str | None
@@ -89,13 +91,10 @@ class SubmissionService:
             return SubmissionDocument.of(*await _row(session, caller, plugin_id, version))
 
     async def package(self, caller: Caller, plugin_id: str, version: str) -> bytes:
-        """What is to be reviewed. Raises NotFound."""
+        """What is to be reviewed. Raises NotFound, or as read_package."""
         async with self._transaction() as session:
             _, _, found = await _row(session, caller, plugin_id, version)
-            data = await CatalogueRepository(session).package(found.digest)
-        if data is None:
-            raise NotFound(f"No package has the digest {found.digest}.", code="package_not_found")
-        return data
+            return await read_package(self._packages, session, found.digest)
 
     async def decide(self, caller: Caller, plugin_id: str, version: str, wanted: Decision) -> SubmissionDocument:
         """Approve or refuse a version; what was offered and is refused is offered no more. Raises NotFound."""
