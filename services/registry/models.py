@@ -46,6 +46,8 @@ class Plugin(RegistryModel, table=True):
 
     id: str = Field(primary_key=True)
     publisher_organization: str
+    mirrored: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    """Whether it came from the upstream registry; its publisher is then an organization of that platform."""
     latest_version: str | None = None
     """Of what its publisher's organization can install: the highest release, else the highest pre-release."""
     latest_public: str | None = None

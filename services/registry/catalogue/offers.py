@@ -34,7 +34,7 @@ def offered(offers: Iterable[Offer], *, own: bool) -> list[str]:
 
 def check_offered(plugin: Plugin, version: PluginVersion, organization: str) -> None:
     """Raises NotFound when ``organization`` is not to know of a version, Conflict when it cannot be had any more."""
-    if version.level == Level.PRIVATE and plugin.publisher_organization != organization:
+    if version.level == Level.PRIVATE and (plugin.mirrored or plugin.publisher_organization != organization):
         raise NotFound(f"The plugin {plugin.id!r} has no version {version.version!r}.", code="version_not_found")
     check_not_revoked(version)
     if version.yanked_at is not None:

@@ -32,9 +32,9 @@ class CatalogueRepository:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def claim(self, plugin_id: str, organization: str) -> tuple[Plugin, bool]:
+    async def claim(self, plugin_id: str, organization: str, *, mirrored: bool = False) -> tuple[Plugin, bool]:
         """The plugin, made for ``organization`` when nobody has it (True); locked until the transaction ends."""
-        row = {"id": plugin_id, "publisher_organization": organization}
+        row = {"id": plugin_id, "publisher_organization": organization, "mirrored": mirrored}
         statement = insert(Plugin).values(row).on_conflict_do_nothing().returning(col(Plugin.id))
         new = (await self._session.exec(statement)).one_or_none() is not None
         plugin = await self.lock(plugin_id)

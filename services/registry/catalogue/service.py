@@ -1,6 +1,5 @@
 """Publishing plugin versions, and finding them."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,21 +8,18 @@ import anyio.to_thread
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from outlet.manifest import Manifest, encode
-from outlet.package import Package, PackageError, open_package
+from outlet.package import Package
 from outlet.signing import Statement
 from services.common.auth import Caller
-from services.common.errors import Conflict, Forbidden, Unprocessable
+from services.common.errors import Conflict, Forbidden
 from services.common.wire import Page, decode_cursor, encode_cursor
+from services.registry.catalogue.checking import manifest_document, open_checked
 from services.registry.catalogue.levels import Level
 from services.registry.catalogue.names import check_distinct
 from services.registry.catalogue.offers import offered
 from services.registry.catalogue.repository import CatalogueFilter, CatalogueRepository
 from services.registry.catalogue.schemas import CatalogueEntry, PublishedVersion
-from services.registry.catalogue.versions import check_range
-from services.registry.configuration import InvalidSettingsSchema, check_settings_schema
 from services.registry.database import Transaction
-from services.registry.documents import UnfitDocument, check_document
 from services.registry.installations.announcement import announce_version
 from services.registry.models import Plugin, PluginVersion
 from services.registry.packages.storage import PackageStorage, read_package
@@ -32,10 +28,6 @@ from services.registry.submissions.checks import Finding, check
 from services.registry.submissions.service import check_findings, submit
 
 log = structlog.get_logger(__name__)
-
-MAX_MANIFEST_BYTES = 256 * 1024
-"""The manifest travels with every state of every installation, in one Kafka record."""
-MAX_VERSION = 64
 
 
 class CatalogueService:
@@ -65,7 +57,7 @@ class CatalogueService:
         Raises Unprocessable (``invalid_package``, ``checks_failed``, or as :func:`prove`), Conflict
         (``version_exists``, ``plugin_id_confusing``), or Forbidden (``plugin_of_another_publisher``).
         """
-        package = await anyio.to_thread.run_sync(_open, data)
+        package = await anyio.to_thread.run_sync(open_checked, data)
         findings: list[Finding] = []
         if level is not Level.PRIVATE:
             findings = await anyio.to_thread.run_sync(check, package)
@@ -87,7 +79,7 @@ class CatalogueService:
         manifest = package.manifest
         catalogue = CatalogueRepository(session)
         plugin, unheard_of = await catalogue.claim(manifest.plugin_id, caller.organization)
-        if plugin.publisher_organization != caller.organization:
+        if plugin.mirrored or plugin.publisher_organization != caller.organization:
             raise Forbidden(
                 f"The plugin {manifest.plugin_id!r} belongs to another publisher.",
                 code="plugin_of_another_publisher",
@@ -111,7 +103,7 @@ class CatalogueService:
             plugin_id=manifest.plugin_id,
             version=manifest.version,
             digest=package.digest,
-            manifest=json.loads(encode(manifest)),
+            manifest=manifest_document(manifest),
             published_by=caller.subject,
             **signed,
         )
@@ -150,29 +142,3 @@ def check_same(known: PluginVersion, package: Package) -> None:
             code="version_exists",
             remedy="Raise the version in plugin.toml and publish again.",
         )
-
-
-def _open(data: bytes) -> Package:
-    """The package, refused when an installation of it could not work."""
-    try:
-        package = open_package(data)
-        _check(package.manifest)
-    except (PackageError, UnfitDocument, InvalidSettingsSchema, ValueError, RecursionError) as error:
-        raise Unprocessable(
-            f"The package cannot be published: {error}",
-            code="invalid_package",
-            remedy="Correct plugin.toml or the code, build again, and publish.",
-        ) from error
-    return package
-
-
-def _check(manifest: Manifest) -> None:
-    check_document(json.loads(encode(manifest)), limit=MAX_MANIFEST_BYTES)
-    if len(manifest.version) > MAX_VERSION:
-        raise UnfitDocument(f"version: at most {MAX_VERSION} characters")
-    for dependency in manifest.dependencies:
-        check_range(dependency.version)
-    try:
-        check_settings_schema(manifest.settings_schema)
-    except InvalidSettingsSchema as error:
-        raise InvalidSettingsSchema(f"settings: {error}") from error

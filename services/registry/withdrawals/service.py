@@ -31,7 +31,7 @@ class WithdrawalService:
         async with self._transaction() as session:
             catalogue = CatalogueRepository(session)
             plugin, version = await _lock(catalogue, plugin_id, version_name)
-            if plugin.publisher_organization != caller.organization:
+            if plugin.mirrored or plugin.publisher_organization != caller.organization:
                 raise Forbidden(
                     f"The plugin {plugin_id!r} belongs to another publisher.", code="plugin_of_another_publisher"
                 )

@@ -35,6 +35,7 @@ def upgrade() -> None:
     revision = sa.Column("announced_revision", sa.BigInteger(), server_default="0", nullable=False)
     op.add_column("plugin_version", revision)
     op.alter_column("plugin", "latest_version", nullable=True)
+    op.add_column("plugin", sa.Column("mirrored", sa.Boolean(), server_default="false", nullable=False))
     op.add_column("plugin", sa.Column("latest_public", sa.String(), nullable=True))
     op.execute("UPDATE plugin SET latest_public = latest_version")
     op.create_table(
@@ -61,6 +62,7 @@ def downgrade() -> None:
         " WHERE latest_version IS NULL"
     )
     op.drop_column("plugin", "latest_public")
+    op.drop_column("plugin", "mirrored")
     op.alter_column("plugin", "latest_version", nullable=False)
     op.drop_column("plugin_version", "announced_revision")
     for action, reason in (("yanked", "yank_reason"), ("revoked", "revocation_reason")):
