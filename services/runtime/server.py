@@ -116,7 +116,9 @@ class PluginRuntime(pb_grpc.PluginRuntimeServicer):
             deadline=self._lifecycle_deadline,
             discards_backlog=request.discard_backlog,
         )
-        if installation.revoked is not None and hook in (LifecycleHook.ON_DEACTIVATE, LifecycleHook.ON_UNINSTALL):
+        followed = self._directory.get(installation.id)
+        revoked = installation.revoked is not None or (followed is not None and followed.revoked is not None)
+        if revoked and hook in (LifecycleHook.ON_DEACTIVATE, LifecycleHook.ON_UNINSTALL):
             await self._invoker.pass_over(invocation)
             return pb.RunLifecycleHookResponse()
         try:

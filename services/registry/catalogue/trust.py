@@ -22,7 +22,7 @@ async def check_version(packages: PackageStorage, session: AsyncSession, version
 
     Raises Conflict (``version_revoked``), or PackageUntrusted when the stored bytes are not what the publisher signed.
     """
-    check_not_revoked(version)
+    await check_still_allowed(session, version)
     data = await packages.find(session, version.digest)
     expected = Statement(plugin_id=version.plugin_id, version=version.version, digest=version.digest)
     if data is None:
@@ -31,3 +31,9 @@ async def check_version(packages: PackageStorage, session: AsyncSession, version
         await anyio.to_thread.run_sync(check_package, data, provenance_of(version), expected)
     except SignatureError as error:
         raise PackageUntrusted(f"{version.plugin_id} {version.version} cannot be run: {error}.") from error
+
+
+async def check_still_allowed(session: AsyncSession, version: PluginVersion) -> None:
+    """Raises Conflict (``version_revoked``) when that was committed since the version was read."""
+    await session.refresh(version)
+    check_not_revoked(version)

@@ -20,11 +20,12 @@ class Announced:
 async def announce_version(session: AsyncSession, version: PluginVersion) -> Announced:
     """Announce every installation of a version as it is now, of all organizations."""
     publications, installations = PublicationLog(session), InstallationRepository(session)
-    revision = await publications.next_revision()  # nothing else changes until this is committed
+    await publications.hold()
     rows = await installations.lock_version(version.plugin_id, version.version)
-    if len(rows) > 1:
-        await publications.next_revision(len(rows) - 1)
-    for number, installation in enumerate(rows):
-        installation.revision = revision + number
+    if not rows:
+        return Announced(0, 0)
+    last = await publications.next_revision(len(rows))
+    for revision, installation in enumerate(rows, start=last - len(rows) + 1):
+        installation.revision = revision
         await publications.announce(installation, version)
-    return Announced(len(rows), revision + len(rows) - 1 if rows else 0)
+    return Announced(len(rows), last)

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import insert, update
-from sqlmodel import col
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.common import directory
@@ -67,6 +67,10 @@ class PublicationLog:
         """
         statement = update(Publication).values(revision=col(Publication.revision) + count)
         return int((await self._session.exec(statement.returning(col(Publication.revision)))).scalar_one())
+
+    async def hold(self) -> None:
+        """Let nothing else change until the transaction ends, whether or not it will change something itself."""
+        await self._session.exec(select(Publication).with_for_update())
 
     async def announce(self, installation: Installation, version: PluginVersion) -> None:
         """Publish the state that the installation has now."""

@@ -14,7 +14,7 @@ from services.common.secret_settings import SecretKeys
 from services.registry.catalogue.offers import check_offered
 from services.registry.catalogue.repository import CatalogueRepository
 from services.registry.catalogue.schemas import read_manifest
-from services.registry.catalogue.trust import check_version
+from services.registry.catalogue.trust import check_still_allowed, check_version
 from services.registry.catalogue.versions import satisfies
 from services.registry.configuration import complete_config
 from services.registry.database import Transaction
@@ -53,6 +53,7 @@ class InstallationService:
             config = await complete_config(wanted.config, manifest.settings_schema, secrets=secrets)
             grants = _grants(manifest, wanted.grants)
             revision = await PublicationLog(session).next_revision()
+            await check_still_allowed(session, version)  # a revocation and this have taken turns here
             installations = InstallationRepository(session)
             overlapping = await installations.overlapping(version.plugin_id, caller.organization, store)
             installation = await self._to_retry(installations, overlapping, store)
