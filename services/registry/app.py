@@ -1,9 +1,10 @@
 """The registry, wired: the only place that opens connections and knows who needs what."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import structlog
@@ -29,6 +30,13 @@ from services.registry.installations import endpoints as installations
 from services.registry.installations.operations import Operations
 from services.registry.installations.queries import InstallationQueries
 from services.registry.installations.service import InstallationService
+from services.registry.mirror import endpoints as mirror
+from services.registry.mirror.feed import MirrorFeed
+from services.registry.mirror.sync import Mirror
+from services.registry.mirror.upstream import Upstream, open_upstream
+from services.registry.packages.storage import open_storage
+from services.registry.publisher_keys import endpoints as publisher_keys
+from services.registry.publisher_keys.service import PublisherKeyService
 from services.registry.reconciliation import reconcile
 from services.registry.reports.breakers import Breakers, carry_out
 from services.registry.reports.executions import GROUP as REPORTS
@@ -39,6 +47,10 @@ from services.registry.resealing import reseal
 from services.registry.retained import endpoints as retained
 from services.registry.setting_changes.consumer import SettingChangeConsumer
 from services.registry.settings import RegistrySettings
+from services.registry.submissions import endpoints as submissions
+from services.registry.submissions.service import SubmissionService
+from services.registry.withdrawals import endpoints as withdrawals
+from services.registry.withdrawals.service import WithdrawalService
 from services.registry.workers import LiveWorkers, open_redis
 
 log = structlog.get_logger(__name__)
@@ -58,6 +70,10 @@ def create_registry(settings: RegistrySettings, tracing: TracingSettings | None 
     app = create_app("Outlet registry", lifespan, body_limit=MAX_BYTES, service="registry", tracing=tracing)
     app.include_router(catalogue.router)  # before the installations: neither "marketplace" nor "retained" is one
     app.include_router(catalogue.internal)
+    app.include_router(publisher_keys.router)
+    app.include_router(withdrawals.router)
+    app.include_router(submissions.router)
+    app.include_router(mirror.router)
     app.include_router(retained.router)
     app.include_router(installations.router)
     return app
@@ -65,6 +81,7 @@ def create_registry(settings: RegistrySettings, tracing: TracingSettings | None 
 
 async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStack) -> None:
     dsn, bootstrap = settings.registry_database_url, settings.kafka_bootstrap
+    packages = open_storage(settings.package_storage)
     await migrate(dsn, MIGRATIONS)
     if settings.kafka_create_topics:
         await ensure_topics(bootstrap, partitions=settings.kafka_partitions, replication=settings.kafka_replication)
@@ -85,12 +102,23 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     operations = Operations(transaction, runtime, relay.wake, deadline=settings.lifecycle_deadline)
     app.state.runtime = runtime
     app.state.verifier = TokenVerifier(settings)
-    app.state.catalogue = CatalogueService(transaction)
-    app.state.installations = InstallationService(transaction, operations, keys)
+    app.state.catalogue = CatalogueService(transaction, packages, relay.wake, automatic=settings.review == "automatic")
+    app.state.operator_organization = settings.operator_organization
+    app.state.mirror_feed = MirrorFeed(transaction, packages)
+    app.state.submissions = SubmissionService(transaction, packages)
+    app.state.withdrawals = WithdrawalService(transaction, workers, relay.wake)
+    app.state.publisher_keys = PublisherKeyService(transaction)
+    app.state.installations = InstallationService(transaction, operations, keys, packages)
     app.state.installation_queries = InstallationQueries(transaction, workers)
     async with transaction() as session:
         await ReportRepository(session).forget_old_cursors()
     breakers = Breakers(transaction, operations)
+    mirroring: dict[str, Coroutine[Any, Any, None]] = {}
+    if settings.upstream_url is not None:
+        client = open_upstream(settings.upstream_url, settings.upstream_token.get_secret_value())
+        upstream = Upstream(await opened.enter_async_context(client))
+        copying = Mirror(transaction, packages, upstream, settings.pinned_keys(), relay.wake)
+        mirroring["mirror"] = copying.run(settings.upstream_seconds)
     all_running = await opened.enter_async_context(
         running(
             outbox=relay.run(),
@@ -98,6 +126,7 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
             executions=follow(bootstrap, EXECUTIONS, REPORTS, ExecutionCounter(transaction).apply),
             statistics=follow(bootstrap, STATISTICS, REPORTS, StatisticsKeeper(transaction).apply),
             breakers=follow(bootstrap, BREAKERS, REPORTS, partial(carry_out, breakers)),
+            **mirroring,
         )
     )
     app.state.readiness = {

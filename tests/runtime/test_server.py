@@ -199,3 +199,11 @@ async def test_what_is_left_of_the_api_calls_comes_with_the_answer_and_cannot_be
         ("ratelimit-remaining", "99"),
         ("ratelimit-reset", "1"),
     ]
+
+
+async def test_a_revoked_plugin_is_deactivated_and_removed_without_its_code(worker: Worker) -> None:
+    found = worker.install(revoked="it is bad", status="error")
+    for hook in (pb.LIFECYCLE_HOOK_ON_DEACTIVATE, pb.LIFECYCLE_HOOK_ON_UNINSTALL):
+        response = await worker.run_hook(found, hook=hook, discard_backlog=True)
+        assert not response.HasField("failure")
+    assert worker.sandbox.calls == []

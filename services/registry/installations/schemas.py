@@ -100,6 +100,7 @@ class InstallationSummary(ManifestDocument):
     grants: list[str]
     status: Status
     status_reason: str | None
+    revoked: str | None = Field(description="Why a reviewer has stopped this version everywhere; null: it runs.")
     installed_at: datetime | None = Field(description="Null until onInstall succeeded.")
     installed_by: str
     last_activated_at: datetime | None
@@ -113,8 +114,11 @@ class InstallationSummary(ManifestDocument):
         own = {
             name: getattr(installation, name)
             for name in InstallationSummary.model_fields
-            if name not in ManifestDocument.model_fields and name != "stats"
+            if name not in ManifestDocument.model_fields and name not in ("stats", "revoked")
         }
+        if version.revoked_at is not None and installation.status == Status.ACTIVE:
+            own |= {"status": Status.ERROR, "status_reason": f"the version was revoked: {version.revocation_reason}"}
+        own["revoked"] = version.revocation_reason if version.revoked_at is not None else None
         own["config"] = masked(installation.config, read_manifest(version).secret_settings())
         return cls(**manifest_members(version), **own, stats=Stats.of(installation), **members)
 

@@ -11,8 +11,10 @@ from services.common.auth import Caller
 from services.common.errors import Conflict, NotFound, Unprocessable
 from services.common.runtime_client import StoredData
 from services.common.secret_settings import SecretKeys
+from services.registry.catalogue.offers import check_offered
 from services.registry.catalogue.repository import CatalogueRepository
 from services.registry.catalogue.schemas import read_manifest
+from services.registry.catalogue.trust import check_still_allowed, check_version
 from services.registry.catalogue.versions import satisfies
 from services.registry.configuration import complete_config
 from services.registry.database import Transaction
@@ -24,14 +26,18 @@ from services.registry.installations.repository import InstallationRepository, R
 from services.registry.installations.schemas import InstallRequest
 from services.registry.installations.scope import check_manages
 from services.registry.models import Installation, PluginVersion
+from services.registry.packages.storage import PackageStorage
 from services.registry.secret_settings import masks, sealed, with_kept
 
 
 class InstallationService:
     """Changes installations. All methods raise OutletError, with the HTTP status and code for the caller."""
 
-    def __init__(self, transaction: Transaction, operations: Operations, keys: SecretKeys) -> None:
+    def __init__(
+        self, transaction: Transaction, operations: Operations, keys: SecretKeys, packages: PackageStorage
+    ) -> None:
         self._transaction = transaction
+        self._packages = packages
         self._operations = operations
         self._keys = keys
 
@@ -39,13 +45,15 @@ class InstallationService:
         """Install a plugin, or try again where onInstall failed before; the installation's id."""
         store = caller.choose_store(wanted.store_id)
         async with self._transaction() as session:
-            version = await _version(session, wanted)
+            version = await _version(session, wanted, caller.organization)
+            await check_version(self._packages, session, version)
             manifest = read_manifest(version)
             secrets = manifest.secret_settings()
             with_kept(wanted.config, {}, masks(wanted.config, secrets))  # an installation that begins has none to keep
             config = await complete_config(wanted.config, manifest.settings_schema, secrets=secrets)
             grants = _grants(manifest, wanted.grants)
             revision = await PublicationLog(session).next_revision()
+            await check_still_allowed(session, version)  # a revocation and this have taken turns here
             installations = InstallationRepository(session)
             overlapping = await installations.overlapping(version.plugin_id, caller.organization, store)
             installation = await self._to_retry(installations, overlapping, store)
@@ -139,6 +147,7 @@ class InstallationService:
             revision = None if transition.during is None else await PublicationLog(session).next_revision()
             installation, version = await self._lock(session, caller, installation_id, move)
             if move is Move.ACTIVATE:
+                await check_version(self._packages, session, version)
                 manifest = read_manifest(version)
                 await _check_dependencies(session, manifest, installation.organization_id, installation.store_id)
             # What never was installed has set nothing up, so a hook that fails must not keep it from being removed.
@@ -186,19 +195,21 @@ class InstallationService:
         return found
 
 
-async def _version(session: AsyncSession, wanted: InstallRequest) -> PluginVersion:
+async def _version(session: AsyncSession, wanted: InstallRequest, organization: str) -> PluginVersion:
     catalogue = CatalogueRepository(session)
-    latest = await catalogue.latest(wanted.plugin_id)
-    if latest is None:
+    plugin = await catalogue.plugin(wanted.plugin_id)
+    own = plugin is not None and plugin.publisher_organization == organization
+    latest = None if plugin is None else plugin.latest_version if own else plugin.latest_public
+    name = wanted.version or latest
+    if plugin is None or name is None:
         raise NotFound(f"The catalogue has no plugin {wanted.plugin_id!r}.", code="plugin_not_found")
-    if wanted.version is None:
-        return latest
-    version = await catalogue.version(wanted.plugin_id, wanted.version)
+    version = await catalogue.version(wanted.plugin_id, name)
     if version is None:
         raise NotFound(
-            f"The plugin {wanted.plugin_id!r} has no version {wanted.version!r}; the latest is {latest.version}.",
+            f"The plugin {wanted.plugin_id!r} has no version {name!r}; the latest is {latest or 'none'}.",
             code="version_not_found",
         )
+    check_offered(plugin, version, organization)
     return version
 
 

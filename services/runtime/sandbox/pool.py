@@ -7,6 +7,8 @@ from functools import partial
 
 from outlet._frames import Tier
 from outlet.manifest import Limits
+from services.common.provenance import Provenance
+from services.common.runtime_client import PLUGIN_REVOKED, PlatformRefusal
 from services.common.tracing import apart
 from services.runtime.sandbox.errors import SandboxUnavailable
 from services.runtime.sandbox.feeding import HookFeed, HookSource
@@ -22,17 +24,22 @@ DEFAULTS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class GuestKey:
-    """Which process a call belongs in. Organizations never share one."""
+    """Which process a call belongs in, from the host's own record. Organizations never share one.
+
+    ``version`` and ``provenance`` are what the package is verified by when it is loaded.
+    """
 
     organization: str
     plugin_id: str
     digest: str
+    version: str = ""
+    provenance: Provenance | None = None
 
 
 class SandboxPool:
     """Calls plugins, each in its own process.
 
-    ``fetch_package`` gives the bytes of a package by digest; what it raises reaches the caller. At most ``concurrency``
+    ``fetch_package`` gives the bytes of a package, verified; what it raises reaches the caller. At most ``concurrency``
     calls are in one guest at once; a guest without a call for ``idle_seconds`` ends; loading takes at most
     ``load_deadline`` seconds. ``limits`` are the most that manifests can ask for; guests whose walls are below the
     tier ``minimum`` run nothing.
@@ -41,7 +48,7 @@ class SandboxPool:
     def __init__(
         self,
         zygote: Zygote,
-        fetch_package: Callable[[str], Awaitable[bytes]],
+        fetch_package: Callable[[GuestKey], Awaitable[bytes]],
         *,
         concurrency: int = 8,
         limits: OperatorLimits | None = None,
@@ -57,6 +64,7 @@ class SandboxPool:
         self._load_deadline = load_deadline
         self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
         self._seats: dict[GuestKey, _Seat] = {}
+        self._revoked: set[str] = set()
         self._closed = False
 
     def __len__(self) -> int:
@@ -91,6 +99,17 @@ class SandboxPool:
         if not self._closed:
             self._seat(guest_key, source.limits).feed.offer(source)
 
+    def revoke(self, digest: str) -> None:
+        """Run nothing of this package any more: its guests are ended at once, with the calls in them."""
+        self._revoked.add(digest)
+        for key, seat in self._seats.items():
+            if key.digest == digest:
+                seat.end_guests()
+
+    def restore(self, digest: str) -> None:
+        """Run a package that was revoked again."""
+        self._revoked.discard(digest)
+
     async def close(self) -> None:
         """End every guest; calls in them are interrupted."""
         self._closed = True
@@ -108,11 +127,21 @@ class SandboxPool:
         return seat
 
     async def _start(self, key: GuestKey, limits: GuestLimits) -> Guest:
-        package = await self._fetch_package(key.digest)
+        self._check_not_revoked(key)
+        package = await self._fetch_package(key)
         async with self._starts:
-            return await Guest.start(
+            self._check_not_revoked(key)
+            guest = await Guest.start(
                 self._zygote, package, key.digest, limits, deadline=self._load_deadline, minimum=self._minimum
             )
+        if key.digest in self._revoked:  # while it was loading
+            guest.end(None)
+            self._check_not_revoked(key)
+        return guest
+
+    def _check_not_revoked(self, key: GuestKey) -> None:
+        if key.digest in self._revoked:
+            raise PlatformRefusal(PLUGIN_REVOKED, f"{key.plugin_id} {key.version} was revoked: nothing of it is run")
 
     def _end_when_idle(self, key: GuestKey, seat: "_Seat") -> None:
         """Look again when the guest can have been idle for long enough, and not before."""
@@ -173,6 +202,10 @@ class _Seat:
         """End the guest, and with it the calls in it."""
         if self.timer is not None:
             self.timer.cancel()
+        self.end_guests()
+
+    def end_guests(self) -> None:
+        """End the guests that there are, and with them the calls in them."""
         for guest in self._guests():
             guest.end(None)
 

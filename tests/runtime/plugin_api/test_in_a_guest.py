@@ -16,7 +16,7 @@ from services.common.runtime_client import PluginFailed
 from services.runtime.invocation import Invocation
 from services.runtime.invoker import Invoker
 from services.runtime.plugin_api.errors import ApiRefusal
-from services.runtime.sandbox import RouteRequest, SandboxPool, Zygote, read_route_result, route_payload
+from services.runtime.sandbox import GuestKey, RouteRequest, SandboxPool, Zygote, read_route_result, route_payload
 from tests.runtime.installations import installation
 from tests.runtime.resources import resources
 from tests.runtime.sandbox import plugins
@@ -162,7 +162,7 @@ async def zygote() -> AsyncIterator[Zygote]:
 async def platform(zygote: Zygote, runtime_pool: Pool, tmp_path: Path) -> AsyncIterator[Platform]:
     built = plugins.build(tmp_path, SOURCE)
 
-    async def fetch(_: str) -> bytes:
+    async def fetch(_: GuestKey) -> bytes:
         return built.data
 
     sandbox = SandboxPool(zygote, fetch)
