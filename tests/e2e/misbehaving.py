@@ -29,7 +29,7 @@ description = "Does what no plugin should."
 
 _CODE = """
 import asyncio
-import ctypes
+import faulthandler
 import os
 import sys
 
@@ -55,7 +55,7 @@ async def misbehave(how):
         case "sys-exit":
             sys.exit(3)
         case "segfault":
-            ctypes.string_at(0)
+            faulthandler._sigsegv()
         case "write-garbage":
             os.write(CONNECTION, b"garbage" * 100)
             await asyncio.Event().wait()
