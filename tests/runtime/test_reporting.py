@@ -8,7 +8,7 @@ import pytest
 from outlet.manifest import RouteDeclaration
 from services.common.latency import bucket_of
 from services.common.reports import ExecutionSummary, decode_summary
-from services.common.runtime_client import PluginFailed
+from services.common.runtime_client import PACKAGE_UNTRUSTED, PlatformRefusal, PluginFailed
 from services.runtime.reporting import HOOKS_PER_SUMMARY, Reporter
 from tests.runtime.installations import installation
 
@@ -116,3 +116,13 @@ def test_counting_a_run_leaves_the_time_for_running_it(reporter: Reporter) -> No
         reporter.hook_ran(found, "sale.created", "s1", 0.0004)
 
     assert min(timeit.repeat(count, number=60_000, repeat=5)) < 0.2
+
+
+async def test_what_the_platform_refuses_to_run_is_told_as_its_own_failure(
+    reporter: Reporter, producer: Producer
+) -> None:
+    reporter.failed(installation(), "sale.created", PlatformRefusal(PACKAGE_UNTRUSTED, "another package"), "e1", "s1")
+    await reporter.flush()
+    (summary,) = producer.summaries
+    assert [(error.code, error.source) for error in summary.errors] == [("package_untrusted", "platform")]
+    assert reporter.totals.failures["package_untrusted"] == 1
