@@ -4,23 +4,34 @@ import importlib
 import sys
 import tomllib
 import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from outlet import manifest as manifests
+from outlet._bundles import bundle_path, read_bundles
 from outlet._modules import importable
+from outlet._package_error import PackageError
 from outlet._plugin import Plugin, declared, declared_components
-from outlet.manifest import Category, Dependency, Host, Limits, Manifest, ManifestError, Permission, PluginCall
+from outlet.manifest import (
+    Bundle,
+    Category,
+    Dependency,
+    Host,
+    Limits,
+    Manifest,
+    ManifestError,
+    Permission,
+    PluginCall,
+    PythonPackage,
+)
 
 PLUGIN_FILE = "plugin.toml"
 NOT_CODE = frozenset({"tests", "test", "build", "dist", "docs"})
 TAKEN = frozenset({*sys.stdlib_module_names, "outlet", "msgspec"})
-
-
-class PackageError(ValueError):
-    """A plugin that cannot be built or opened. The message names the file, the key and what to do."""
 
 
 class _About(msgspec.Struct, forbid_unknown_fields=True):
@@ -36,6 +47,7 @@ class _About(msgspec.Struct, forbid_unknown_fields=True):
     homepage: str | None = None
     repository: str | None = None
     license: str | None = None
+    pool: str | None = None
 
 
 class _Permission(msgspec.Struct, forbid_unknown_fields=True):
@@ -58,6 +70,15 @@ class _Call(msgspec.Struct, forbid_unknown_fields=True):
     purpose: str
 
 
+class _Bundle(msgspec.Struct, forbid_unknown_fields=True):
+    file: str
+    name: str | None = None
+
+
+class _Python(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    requires: tuple[str, ...] = ()
+
+
 class _PluginFile(msgspec.Struct, forbid_unknown_fields=True):
     plugin: _About
     permissions: tuple[_Permission, ...] = ()
@@ -67,24 +88,70 @@ class _PluginFile(msgspec.Struct, forbid_unknown_fields=True):
     limits: Limits = Limits()
     dependencies: tuple[_Dependency, ...] = ()
     settings: dict[str, Any] = {}
+    tables: tuple[str, ...] | None = None
+    bundles: tuple[_Bundle, ...] = ()
+    python: _Python = _Python()
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A plugin's manifest, the files of its package by path, and the plugin itself as it was imported."""
+
+    manifest: Manifest
+    files: dict[str, bytes]
+    plugin: Plugin
 
 
 def read_plugin(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
-    """The manifest and the source files (by path) of the plugin in ``folder``. Raises :class:`PackageError`.
+    """The manifest and the files (by path) of the plugin in ``folder``. Raises :class:`PackageError`.
 
-    Imports the plugin's code, as the runtime does: from its own packages and nothing else of the folder.
+    Imports the plugin's code, as the runtime does: from its own packages, those of its lock file, and nothing else of
+    the folder.
     """
     described = _read_file(folder / PLUGIN_FILE)
-    sources = _sources(folder)
+    own = _sources(folder)
+    packages, others = _vendored(folder, described.python.requires, own)
+    with importable({**others, **own}):
+        found = _describe(folder, described, own, load_entry)
+    return msgspec.structs.replace(found.manifest, python=packages), {**found.files, **others}
+
+
+def describe(folder: Path, load: Callable[[str], Plugin]) -> Described:
+    """What is in ``folder`` but for packages from elsewhere; ``load`` imports the entry. Raises PackageError."""
+    return _describe(folder, _read_file(folder / PLUGIN_FILE), _sources(folder), load)
+
+
+def plugin_file_type() -> type[msgspec.Struct]:
+    """What plugin.toml is read as."""
+    return _PluginFile
+
+
+def required_packages(folder: Path) -> tuple[str, ...]:
+    """The Python packages that the plugin in ``folder`` asks for (PEP 508). Raises :class:`PackageError`."""
+    return _read_file(folder / PLUGIN_FILE).python.requires
+
+
+def _describe(
+    folder: Path, described: _PluginFile, sources: dict[str, bytes], load: Callable[[str], Plugin]
+) -> Described:
+    entry = described.plugin.entry or _only_entry(sources)
+    bundles = read_bundles(folder, [(bundle.name, bundle.file) for bundle in described.bundles])
+    plugin = _import(entry, load)
+    try:
+        manifest = _manifest(described, entry, plugin, tuple(bundle for bundle, _ in bundles))
+        manifests.check(manifest)
+    except ManifestError as error:
+        raise PackageError(f"{PLUGIN_FILE}: {error}") from error
+    return Described(manifest, sources | {bundle_path(bundle.name): data for bundle, data in bundles}, plugin)
+
+
+def _manifest(described: _PluginFile, entry: str, plugin: Plugin, bundles: tuple[Bundle, ...]) -> Manifest:
     about = described.plugin
-    entry = about.entry or _only_entry(sources)
-    with importable(sources):
-        plugin = _import(entry)
-        try:
-            code, components = declared(plugin), declared_components(plugin)
-        except Exception as error:  # component functions are the author's code
-            raise PackageError(f"{entry}: {error}") from error
-    manifest = Manifest(
+    try:
+        code, components = declared(plugin), declared_components(plugin)
+    except Exception as error:  # component functions are the author's code
+        raise PackageError(f"{entry}: {error}") from error
+    return Manifest(
         plugin_id=about.id,
         name=about.name,
         version=about.version,
@@ -104,6 +171,9 @@ def read_plugin(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
         limits=described.limits,
         dependencies=tuple(Dependency(plugin_id=part.id, version=part.version) for part in described.dependencies),
         settings_schema=described.settings,
+        tables=described.tables,
+        pool=about.pool,
+        bundles=bundles,
         lifecycle=code.lifecycle,
         hooks=code.hooks,
         routes=code.routes,
@@ -111,11 +181,6 @@ def read_plugin(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
         jobs=code.jobs,
         components=components,
     )
-    try:
-        manifests.check(manifest)
-    except ManifestError as error:
-        raise PackageError(f"{PLUGIN_FILE}: {error}") from error
-    return manifest, sources
 
 
 class NotAPlugin(TypeError):
@@ -164,6 +229,18 @@ def _sources(folder: Path) -> dict[str, bytes]:
     return sources
 
 
+def _vendored(
+    folder: Path, requires: tuple[str, ...], own: dict[str, bytes]
+) -> tuple[tuple[PythonPackage, ...], dict[str, bytes]]:
+    """The packages that become part of the plugin, and their modules."""
+    if not requires:
+        return (), {}
+    from outlet._vendoring import vendor  # a sandbox, which imports this module, has no use for it
+
+    found = vendor(folder, requires, TAKEN | {path.partition("/")[0] for path in own})
+    return found.packages, dict(found.files)
+
+
 def _only_entry(sources: dict[str, bytes]) -> str:
     names = sorted({path.partition("/")[0] for path in sources})
     if len(names) > 1:
@@ -171,9 +248,9 @@ def _only_entry(sources: dict[str, bytes]) -> str:
     return f"{names[0]}:plugin"
 
 
-def _import(entry: str) -> Plugin:
+def _import(entry: str, load: Callable[[str], Plugin]) -> Plugin:
     try:
-        return load_entry(entry)
+        return load(entry)
     except NotAPlugin as error:
         raise PackageError(f"{PLUGIN_FILE}: in plugin.entry: {error}") from error
     except (Exception, SystemExit) as error:  # importing runs the author's code, which may raise anything

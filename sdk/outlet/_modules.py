@@ -50,7 +50,7 @@ class MemoryFinder(importlib.abc.MetaPathFinder, importlib.abc.ExecutionLoader):
 def importable(sources: Mapping[str, bytes]) -> Iterator[None]:
     """Within the block, modules are imported from ``sources`` first; after it the process is as it was before."""
     finder = MemoryFinder(sources)
-    tops = {path.partition("/")[0] for path in sources}
+    tops = {path.partition("/")[0].removesuffix(".py") for path in sources}
 
     def taken() -> dict[str, ModuleType]:
         return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in tops}

@@ -27,10 +27,14 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A component at an injection point: its ``title``, and the plugin's ``route`` that its content comes from."""
+    """A component at an injection point: its ``title``, and the plugin's ``route`` that its content comes from.
+
+    ``bundle`` names one of ``[[bundles]]`` in plugin.toml, whose JavaScript draws it.
+    """
 
     title: str
     route: str | None = None
+    bundle: str | None = None
 
 
 class _Offer(NamedTuple):
@@ -229,7 +233,12 @@ def declared_components(plugin: Plugin) -> tuple[ComponentDeclaration, ...]:
             raise DeclarationError(f"component {name!r} at {point}: the plugin has no route GET {component.route}")
         made.append(
             ComponentDeclaration(
-                injection_point=point, name=name, title=component.title, priority=priority, route=component.route
+                injection_point=point,
+                name=name,
+                title=component.title,
+                priority=priority,
+                route=component.route,
+                bundle=component.bundle,
             )
         )
     return tuple(made)

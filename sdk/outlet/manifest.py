@@ -25,6 +25,12 @@ PERMISSIONS = frozenset(
     {f"{model}:{verb}" for model in MODELS for verb in VERBS}
     | {"customer:personal-data", "employee:personal-data", "notify:send"}
 )
+TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,19}")
+POOL_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
+BUNDLE_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
+INTEGRITY = re.compile(r"sha384-[A-Za-z0-9+/]{64}")
+MAX_BUNDLE_BYTES = 64 * 1024
+"""A bundle's size as browsers receive it: compressed by gzip."""
 SECRET_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 ROUTE_PATH = re.compile(r"(/([A-Za-z0-9._~-]+|\{[a-z_][a-z0-9_]*\}))+")
 
@@ -96,6 +102,26 @@ class Limits(_Part, frozen=True, kw_only=True):
     log_lines_per_second: int | None = None
 
 
+class Bundle(_Part, frozen=True, kw_only=True):
+    """JavaScript of the plugin's screens: ``bundles/<name>.js`` of the package.
+
+    ``integrity`` is that of Subresource Integrity (W3C), ``compressed_bytes`` its size as gzip.
+    """
+
+    name: str
+    integrity: str
+    bytes: int
+    compressed_bytes: int
+
+
+class PythonPackage(_Part, frozen=True, kw_only=True):
+    """A pure-Python package from an index that is part of this one; ``sha256`` is its wheel's, in hex."""
+
+    name: str
+    version: str
+    sha256: str
+
+
 class Dependency(_Part, frozen=True, kw_only=True):
     """Another plugin that must be installed, with the range of versions that will do (PEP 440 specifiers)."""
 
@@ -133,6 +159,8 @@ class ComponentDeclaration(_Part, frozen=True, kw_only=True):
     title: str
     priority: int = 0
     route: str | None = None
+    bundle: str | None = None
+    """The bundle that draws it; None: the screen shows what ``route`` answers in its own way."""
 
 
 class ScheduleDeclaration(_Part, frozen=True, kw_only=True):
@@ -177,6 +205,12 @@ class Manifest(_Part, frozen=True, kw_only=True):
     limits: Limits = Limits()
     dependencies: tuple[Dependency, ...] = ()
     settings_schema: dict[str, Any] = {}
+    tables: tuple[str, ...] | None = None
+    """The custom tables that it makes, when it says so: it can make no others then."""
+    pool: str | None = None
+    """The workers that run it: those of this name. None: those that run whatever names no pool."""
+    bundles: tuple[Bundle, ...] = ()
+    python: tuple[PythonPackage, ...] = ()
     lifecycle: tuple[Lifecycle, ...] = ()
     hooks: tuple[HookDeclaration, ...] = ()
     routes: tuple[RouteDeclaration, ...] = ()
@@ -229,6 +263,7 @@ def check(manifest: Manifest) -> None:
             raise ManifestError(f"{key}: must not be empty")
     _check_grants(manifest)
     _check_secrets(manifest)
+    _check_parts(manifest)
     for hook in manifest.hooks:
         _match(EVENT_TYPE, hook.event, "hooks.event", "an event type such as sale.created or other-plugin/event")
         for key in ("attempts", "first_pause_seconds", "longest_pause_seconds"):
@@ -261,6 +296,28 @@ def check(manifest: Manifest) -> None:
     _distinct("hooks", [hook.event for hook in manifest.hooks])
     _distinct("routes", [f"{route.method} {route.path}" for route in manifest.routes])
     _distinct("components", [f"{part.injection_point} {part.name}" for part in manifest.components])
+
+
+def _check_parts(manifest: Manifest) -> None:
+    for table in manifest.tables or ():
+        _match(TABLE_NAME, table, "tables", "a name of a-z, 0-9 and _, at most 20 characters")
+    if manifest.pool is not None:
+        _match(POOL_NAME, manifest.pool, "pool", "a name such as heavy-reports")
+    for bundle in manifest.bundles:
+        _match(BUNDLE_NAME, bundle.name, "bundles.name", "a name of lower-case letters, digits and hyphens")
+        _match(INTEGRITY, bundle.integrity, "bundles.integrity", "sha384- and 64 characters of base64")
+        if not 0 < bundle.compressed_bytes <= MAX_BUNDLE_BYTES:
+            raise ManifestError(
+                f"bundles.compressedBytes: {bundle.name} has {bundle.compressed_bytes} bytes as gzip; at most "
+                f"{MAX_BUNDLE_BYTES} are allowed: leave libraries out that the page has, or split it by screen"
+            )
+    names = {bundle.name for bundle in manifest.bundles}
+    for component in manifest.components:
+        if component.bundle is not None and component.bundle not in names:
+            raise ManifestError(f"components.bundle: {component.bundle!r} is no bundle; bundles are {sorted(names)}")
+    _distinct("tables", list(manifest.tables or ()))
+    _distinct("bundles", [bundle.name for bundle in manifest.bundles])
+    _distinct("python", [package.name for package in manifest.python])
 
 
 def _check_grants(manifest: Manifest) -> None:

@@ -10,11 +10,13 @@ import re
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from outlet import manifest as manifests
-from outlet._load import PackageError, read_plugin
+from outlet._bundles import BUNDLE_PATH, bundle_path, describe_bundle
+from outlet._load import read_plugin
+from outlet._package_error import PackageError
 from outlet.manifest import Manifest, ManifestError
 
 __all__ = ["MAX_BYTES", "MAX_UNCOMPRESSED_BYTES", "MEDIA_TYPE", "Package", "PackageError", "build", "open_package"]
@@ -25,7 +27,8 @@ MAX_UNCOMPRESSED_BYTES = 16 * 1024 * 1024
 MAX_FILES = 2_000
 
 MANIFEST = "manifest.json"
-SOURCE_PATH = re.compile(r"([A-Za-z_][A-Za-z0-9_]*/)+[A-Za-z_][A-Za-z0-9_]*\.py")
+SOURCE_PATH = re.compile(r"([A-Za-z_][A-Za-z0-9_]*/)*[A-Za-z_][A-Za-z0-9_]*\.py")
+SHOWN_FILES = 3
 
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can hold
 # All that zipfile raises for hostile bytes; NotImplementedError is its word for a compression it does not know.
@@ -34,18 +37,25 @@ _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Ru
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """``data`` are the zip's bytes, ``digest`` is ``sha256:<hex>`` of them, ``sources`` the files by path."""
+    """``data`` are the zip's bytes, ``digest`` is ``sha256:<hex>`` of them, ``sources`` the Python files by path.
+
+    ``bundles``: the JavaScript by name.
+    """
 
     manifest: Manifest
     data: bytes
     digest: str
     sources: Mapping[str, bytes]
+    bundles: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def build(folder: str | Path) -> Package:
     """Build the plugin in ``folder`` (its plugin.toml and packages). Imports it. Raises :class:`PackageError`."""
     manifest, sources = read_plugin(Path(folder))
-    return open_package(_zip({MANIFEST: manifests.encode(manifest), **sources}))
+    data = _zip({MANIFEST: manifests.encode(manifest), **sources})
+    if len(data) > MAX_BYTES:
+        raise PackageError(f"the package has {len(data)} bytes; at most {MAX_BYTES} are allowed. {_largest(sources)}")
+    return open_package(data)
 
 
 def digest_of(data: bytes) -> str:
@@ -69,7 +79,27 @@ def open_package(data: bytes) -> Package:
     module = manifest.entry.partition(":")[0].replace(".", "/")
     if not {f"{module}/__init__.py", f"{module}.py"} & files.keys():
         raise PackageError(f"manifest.json: entry {manifest.entry!r} names a module that the package does not hold")
-    return Package(manifest, data, digest_of(data), files)
+    bundles = _bundles(manifest, files)
+    sources = {path: content for path, content in files.items() if not BUNDLE_PATH.fullmatch(path)}
+    return Package(manifest, data, digest_of(data), sources, bundles)
+
+
+def _bundles(manifest: Manifest, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The bundles by name: those that the manifest tells of, as it tells of them. Raises :class:`PackageError`."""
+    found = {bundle_path(bundle.name): bundle for bundle in manifest.bundles}
+    present = {path for path in files if BUNDLE_PATH.fullmatch(path)}
+    if present != found.keys():
+        odd = sorted(present ^ found.keys())[0]
+        raise PackageError(f"manifest.json: bundles: {odd} is in the manifest or in the package, and not in both")
+    for path, bundle in found.items():
+        if describe_bundle(bundle.name, files[path]) != bundle:
+            raise PackageError(f"manifest.json: bundles.integrity: {path} is not the file that the manifest tells of")
+    return {bundle.name: files[path] for path, bundle in found.items()}
+
+
+def _largest(files: Mapping[str, bytes]) -> str:
+    by_size = sorted(files, key=lambda path: len(files[path]), reverse=True)[:SHOWN_FILES]
+    return "The largest files: " + ", ".join(f"{path} ({len(files[path])} bytes)" for path in by_size)
 
 
 def _files(archive: zipfile.ZipFile) -> dict[str, bytes]:
@@ -82,8 +112,8 @@ def _files(archive: zipfile.ZipFile) -> dict[str, bytes]:
     if len(set(names)) != len(names):
         raise PackageError("a file is in the package twice")
     for name in names[1:]:
-        if not SOURCE_PATH.fullmatch(name):
-            raise PackageError(f"{name!r}: only {MANIFEST} and the .py files of Python packages are allowed")
+        if not SOURCE_PATH.fullmatch(name) and not BUNDLE_PATH.fullmatch(name):
+            raise PackageError(f"{name!r}: only {MANIFEST}, bundles and the .py files of Python packages are allowed")
     size = sum(entry.file_size for entry in entries)
     if size > MAX_UNCOMPRESSED_BYTES:
         raise PackageError(f"{size} bytes when unpacked; at most {MAX_UNCOMPRESSED_BYTES} are allowed")

@@ -9,12 +9,12 @@ from typing import Literal
 
 import asyncpg
 
+from outlet._rules import jobs as rules
 from services.common.outbox import Message
 from services.runtime.delivery.dead_letters import bury
 from services.runtime.delivery.unit_of_work import InboxKey
 
-MOST_WAITING = 10_000
-"""Jobs of one installation that may wait at the same time."""
+MOST_WAITING = rules.MOST_WAITING
 
 TICKS = "urn:outlet:schedules"
 JOBS = "urn:outlet:jobs"

@@ -2,13 +2,8 @@
 
 import httpx
 
-from outlet.manifest import Manifest
+from outlet._rules import destinations
 from services.common.directory import Installation
-from services.runtime.plugin_api.errors import ApiRefusal
-
-MAX_URL = 8_192
-HTTPS_PORT = 443
-FIRST_FREE_PORT = 1_024  # below it, other protocols listen
 
 
 def destination(installation: Installation, url: str, *, plain_http: bool = False) -> httpx.URL:
@@ -16,39 +11,4 @@ def destination(installation: Installation, url: str, *, plain_http: bool = Fals
 
     ``plain_http``: for receivers on this machine, in tests.
     """
-    found = _parse(url)
-    if found.scheme != "https" and not (plain_http and found.scheme == "http"):
-        raise ApiRefusal("invalid_url", "the URL must begin with https://")
-    if found.userinfo:
-        raise ApiRefusal("invalid_url", "put credentials into a header, not into the URL")
-    if found.port not in (None, HTTPS_PORT) and not FIRST_FREE_PORT <= found.port <= 65_535:
-        raise ApiRefusal("invalid_url", f"the port must be {HTTPS_PORT}, or {FIRST_FREE_PORT} and above")
-    _check_grant(installation, found.raw_host.decode("ascii").lower())
-    return found
-
-
-def _parse(url: str) -> httpx.URL:
-    if len(url) > MAX_URL:
-        raise ApiRefusal("invalid_url", f"a URL has at most {MAX_URL} characters")
-    try:
-        return httpx.URL(url).copy_with(fragment=None)
-    except (httpx.InvalidURL, UnicodeError, ValueError) as error:
-        raise ApiRefusal("invalid_url", f"{url[:200]!r} is no URL: {error}") from error
-
-
-def _check_grant(installation: Installation, host: str) -> None:
-    declared = [found for found in _declared(installation.manifest) if _covers(found, host)]
-    if not declared:
-        raise ApiRefusal("host_not_declared", f"declare {host[:255]!r} under [[hosts]] in plugin.toml to reach it")
-    if not any(f"host:{found}" in installation.grants for found in declared):
-        raise ApiRefusal("host_not_granted", f"the organization has not granted host:{declared[0]}")
-
-
-def _declared(manifest: Manifest) -> list[str]:
-    return [host.name for host in manifest.hosts]
-
-
-def _covers(declared: str, host: str) -> bool:
-    if declared.startswith("*."):
-        return host.endswith(declared[1:]) and host != declared[1:]
-    return host == declared
+    return destinations.destination(installation.manifest, installation.grants, url, plain_http=plain_http)

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import httpx
 
+from outlet._rules.fetching import MAX_BODY, MAX_REDIRECTS, REDIRECTS, hide, redirected
 from services.common.directory import Installation
 from services.common.tracing import OFF, Tracing, current, headers_of
 from services.common.tracing.contexts import PARENT, STATE
@@ -15,16 +16,11 @@ from services.common.tracing.http_client import answered, requesting
 from services.runtime.outbound.client import Exchange, OutboundClient, ResponseTooLarge, ResponseUnreadable
 from services.runtime.outbound.destinations import destination
 from services.runtime.outbound.guard import AddressRefused
-from services.runtime.outbound.headers import HARMLESS, RequestHeaders
+from services.runtime.outbound.headers import RequestHeaders
 from services.runtime.outbound.limits import FetchLimits
 from services.runtime.plugin_api.errors import ApiRefusal
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-MAX_REDIRECTS = 5
-MAX_BODY = 1024 * 1024
 MAX_ANSWER_HEADERS = 64 * 1024
-SHORTEST_HIDDEN = 8  # anything shorter occurs by chance
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 # They describe the connection and the transfer, which end at the platform.
 _DROPPED = frozenset(
@@ -96,17 +92,7 @@ class Fetcher:
             location = exchange.header("location")
             if not request.follow_redirects or exchange.status not in REDIRECTS or location is None:
                 return _fetched(exchange, url, request.headers.injected)
-            try:
-                following = url.join(location)
-            except (httpx.InvalidURL, ValueError) as error:
-                raise ApiRefusal("fetch_failed", "the answer redirects to something that is no URL") from error
-            if exchange.status not in (307, 308) and method not in ("GET", "HEAD"):
-                # As browsers do (RFC 9110, 15.4): what was posted is not posted again.
-                method, body = "GET", b""
-                items = [(name, value) for name, value in items if not name.startswith("content-")]
-            if (following.scheme, following.host, following.port) != (url.scheme, url.host, url.port):
-                items = [(name, value) for name, value in items if name in HARMLESS]
-            target = str(following)
+            method, target, items, body = redirected(exchange.status, location, method, url, items, body)
         raise ApiRefusal("too_many_redirects", f"at most {MAX_REDIRECTS} redirects are followed")
 
     async def _exchange(self, method: str, url: httpx.URL, items: Items, body: bytes) -> Exchange:
@@ -142,12 +128,5 @@ def _fetched(exchange: Exchange, url: httpx.URL, injected: dict[str, str]) -> Fe
     headers = [(name, value) for name, value in exchange.headers if name not in _DROPPED]
     if sum(len(name) + len(value) for name, value in headers) > MAX_ANSWER_HEADERS:
         raise ApiRefusal("response_too_large", f"an answer has at most {MAX_ANSWER_HEADERS} bytes of headers")
-    body, shown = exchange.body, str(url)
-    # A receiver that answers with what it was sent must not tell the plugin a secret. What it encodes first it can.
-    for name, secret in injected.items():
-        if len(secret) >= SHORTEST_HIDDEN:
-            placeholder = f"{{{{secret:{name}}}}}"
-            shown = shown.replace(secret, placeholder)
-            headers = [(header, value.replace(secret, placeholder)) for header, value in headers]
-            body = body.replace(secret.encode(), placeholder.encode())
+    shown, headers, body = hide(injected, str(url), headers, exchange.body)
     return Fetched(exchange.status, shown, headers, body)

@@ -11,6 +11,8 @@ from typing import Any
 import anyio.to_thread
 import msgspec
 
+from outlet._rules.configuration import as_published, refuse_faults
+from outlet._rules.validation import check_work
 from services.common.json_schema import Fault
 from services.common.outbox import INSERT
 from services.common.setting_changes import SettingChange, encode_change
@@ -19,10 +21,8 @@ from services.common.topics import CONFIGURATION
 from services.runtime.plugin_api.documents import encode_document
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.groups import Arguments, Context, Group, method
-from services.runtime.plugin_api.validation import check_work
 
 CHANGES = uuid.UUID("0d6f2c1e-7a44-5a0b-8f53-1b1f5f0c9d27")  # namespace of the ids of changes
-SHOWN_FAULTS = 3
 
 
 class SetConfig(Arguments):
@@ -47,7 +47,7 @@ class Configuration(Group):
             raise ApiRefusal("secret_setting", f"{call.key!r} is a secret: the organization sets it, not the plugin")
         text = encode_document(call.value, limit=MAX_CONFIG_BYTES)
         present = self.installation.config if self.context.config is None else self.context.config
-        changed = {**present, call.key: _as_published(text)}
+        changed = {**present, call.key: as_published(text)}
         await self._check(changed, secrets)
         if self.invocation.kind != "lifecycle":
             await self._send(call.key, text)
@@ -65,9 +65,7 @@ class Configuration(Group):
             found = await anyio.to_thread.run_sync(faults, limiter=self.context.resources.validating)
         except ArithmeticError as error:
             raise ApiRefusal("invalid_config", f"a number is too large or too small to compare: {error!r}") from error
-        if found:
-            shown = "; ".join(f"{fault.path}: {fault.message}" for fault in found[:SHOWN_FAULTS])
-            raise ApiRefusal("invalid_config", f"the plugin's settings schema does not allow this: {shown}")
+        refuse_faults(found)
 
     async def _send(self, key: str, text: str) -> None:
         # The same attempt of the same cause sends the same ids, so the registry recognises a repetition.
@@ -83,11 +81,3 @@ class Configuration(Group):
         )
         async with self.work.use(writes=True) as connection:
             await connection.execute(INSERT, CONFIGURATION.name, self.installation.id, encode_change(change), "{}")
-
-
-def _as_published(text: str) -> Any:
-    """The value as the registry and the directory read it: its numbers are those of IEEE 754. Raises ApiRefusal."""
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
-        raise ApiRefusal("invalid_value", f"a setting's value is JSON with numbers of 64 bits: {error}") from error

@@ -65,7 +65,7 @@ class CustomTables(Group):
             raise ApiRefusal("not_allowed_here", "tables are made in lifecycle hooks only, best in on_install")
         if self.work.nested:
             raise ApiRefusal("not_allowed_here", "tables are made outside of api.transaction()")
-        check_table_name(call.name)
+        check_table_name(call.name, self.installation.manifest)
         definition = read_definition(call.definition)
         async with self.work.use(writes=True) as connection:
             await self._catalog.define(connection, self.installation.plugin_id, call.name, definition)

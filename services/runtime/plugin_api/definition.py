@@ -6,14 +6,27 @@ every statement is bound to one, and so is every unique constraint.
 
 import hashlib
 import json
-import re
-from typing import Any, Literal
 
-import msgspec
-
+from outlet._rules.tables import (
+    ColumnDefinition,
+    TableDefinition,
+    check_growth,
+    check_table_name,
+    read_definition,
+)
+from outlet.manifest import TABLE_NAME
 from services.runtime.isolation import OWN_INSTALLATION, protect
-from services.runtime.plugin_api.errors import ApiRefusal
-from services.runtime.plugin_api.values import ColumnType, to_sql
+from services.runtime.plugin_api.values import ColumnType
+
+__all__ = [
+    "TABLE_NAME",
+    "TableDefinition",
+    "check_table_name",
+    "create_statements",
+    "extend_statements",
+    "physical_name",
+    "read_definition",
+]
 
 SQL_TYPES: dict[ColumnType, str] = {
     "text": "text",
@@ -23,63 +36,6 @@ SQL_TYPES: dict[ColumnType, str] = {
     "timestamp": "timestamptz",
     "json": "jsonb",
 }
-NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,19}")
-RESERVED = frozenset({"id", "created_at", "installation_id", "and", "or"})
-MAX_COLUMNS = 64
-
-
-class ColumnDefinition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One column. A column that is not nullable and has no default must be given a value in every row."""
-
-    type: ColumnType
-    nullable: bool = False
-    default: Any = None
-
-
-class TableDefinition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A custom table as its plugin declared it."""
-
-    columns: dict[str, ColumnDefinition]
-    unique: tuple[tuple[str, ...], ...] = ()
-    indexes: tuple[tuple[str, ...], ...] = ()
-
-    def type_of(self, column: str) -> ColumnType | Literal["id"]:
-        """The type of a column, the table's own ``id`` and ``created_at`` included. Raises ApiRefusal."""
-        if column == "id":
-            return "id"
-        if column == "created_at":
-            return "timestamp"
-        try:
-            return self.columns[column].type
-        except KeyError:
-            known = ", ".join(["id", "created_at", *self.columns])
-            raise ApiRefusal("unknown_column", f"there is no column {column!r}; there are {known}") from None
-
-
-def read_definition(data: Any) -> TableDefinition:
-    """A definition as a plugin sent it, checked. Raises ApiRefusal."""
-    try:
-        definition = msgspec.convert(data, TableDefinition)
-    except msgspec.ValidationError as error:
-        raise ApiRefusal("invalid_table", str(error)) from error
-    if not 1 <= len(definition.columns) <= MAX_COLUMNS:
-        raise ApiRefusal("invalid_table", f"a table has 1 to {MAX_COLUMNS} columns")
-    for name, column in definition.columns.items():
-        if not NAME.fullmatch(name) or name in RESERVED:
-            raise ApiRefusal("invalid_table", f"{name!r} cannot name a column (lower case, not {sorted(RESERVED)})")
-        if column.default is not None:
-            to_sql(name, column.type, column.default)
-    for columns in (*definition.unique, *definition.indexes):
-        if not columns or any(name not in definition.columns for name in columns):
-            raise ApiRefusal("invalid_table", f"unique and indexes list columns of the table, not {list(columns)}")
-    return definition
-
-
-def check_table_name(name: str) -> None:
-    """Raises ApiRefusal for a name that is not ``[a-z][a-z0-9_]*`` of at most 20 characters."""
-    if not TABLE_NAME.fullmatch(name):
-        raise ApiRefusal("invalid_table", f"{name!r} cannot name a table: a-z, 0-9 and _, at most 20 characters")
 
 
 def physical_name(plugin_id: str, name: str) -> str:
@@ -104,15 +60,8 @@ def create_statements(table: str, definition: TableDefinition) -> list[str]:
 
 def extend_statements(table: str, known: TableDefinition, wanted: TableDefinition) -> list[str]:
     """The DDL that takes ``known`` to ``wanted``, which may only add. Raises ApiRefusal otherwise."""
-    for name, column in known.columns.items():
-        if wanted.columns.get(name) != column:
-            raise ApiRefusal("table_conflict", f"column {name!r} exists differently; a table can only gain columns")
+    check_growth(known, wanted)
     added = {name: column for name, column in wanted.columns.items() if name not in known.columns}
-    for name, column in added.items():
-        if not column.nullable and column.default is None:
-            raise ApiRefusal("table_conflict", f"the new column {name!r} needs a default or must be nullable")
-    if set(wanted.unique) != set(known.unique):
-        raise ApiRefusal("table_conflict", "unique constraints of a table that exists cannot change")
     return [
         *(f"ALTER TABLE {table} ADD COLUMN {_column(name, column)}" for name, column in added.items()),
         *(_index(table, columns, unique=False) for columns in wanted.indexes if columns not in known.indexes),

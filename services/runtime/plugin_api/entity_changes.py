@@ -2,18 +2,17 @@
 
 import uuid
 from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any
 
 import asyncpg
 
+from outlet._rules.changes import merged, plain
 from services.common.events import DomainEvent
 from services.common.topics import topic_of
 from services.runtime.invocation import Invocation, source_of
-from services.runtime.plugin_api.documents import MAX_DEPTH
 from services.runtime.plugin_api.entities import Stored
-from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.outgoing import publish
+
+__all__ = ["Change", "merged", "plain"]
 
 CHANGED = uuid.UUID("b0a4b4de-3f4b-5c0e-8a47-3f1f3f0c2a55")  # namespace of the ids of events and of new entities
 
@@ -45,27 +44,3 @@ class Change:
             data=text.encode(),
         )
         await publish(self._connection, topic_of(event.type), event, stored.id)
-
-
-def plain(values: Any, depth: int = MAX_DEPTH) -> Any:
-    """What a plugin sent, as the stores' documents have it: amounts are decimal strings, moments RFC 3339."""
-    if depth == 0:
-        raise ApiRefusal("invalid_value", f"values are nested at most {MAX_DEPTH} deep")
-    if isinstance(values, dict):
-        return {key: plain(value, depth - 1) for key, value in values.items()}
-    if isinstance(values, list):
-        return [plain(value, depth - 1) for value in values]
-    if isinstance(values, Decimal):
-        return f"{values:f}"
-    if isinstance(values, datetime):
-        return values.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    return values
-
-
-def merged(document: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """``document`` with ``values`` in it: objects are merged member by member, everything else is replaced."""
-    result = dict(document)
-    for name, value in values.items():
-        known = result.get(name)
-        result[name] = merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
-    return result

@@ -1,10 +1,9 @@
-"""How the Plugin API says no: with a code for the program and a sentence for its author."""
+"""The rules are the SDK's own (:mod:`outlet._rules.refusal`), which the test kit keeps too."""
 
+from outlet._rules.refusal import (
+    ApiRefusal,
+)
 
-class ApiRefusal(Exception):
-    """The plugin asked for something that it cannot have; it sees ``outlet.ApiError`` with this code and message."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
+__all__ = [
+    "ApiRefusal",
+]

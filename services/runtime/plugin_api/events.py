@@ -1,23 +1,21 @@
 """What plugins emit: events of type ``<plugin>/<event>``, published when the invocation is committed."""
 
-import json
-import re
 import uuid
 from datetime import UTC, datetime
 from typing import Any
 
+from outlet._rules.emitting import EVENT_NAME, check_event_name, encode_event
 from services.common.events import ORGANIZATION_WIDE, DomainEvent
 from services.common.topics import PLUGIN_EVENTS
 from services.common.tracing import current, text_of
 from services.runtime.invocation import source_of
 from services.runtime.outbound.webhooks.feed import owe
-from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.groups import Arguments, Context, Group, method
 from services.runtime.plugin_api.outgoing import publish
 
+__all__ = ["EVENT_NAME", "Emit", "Events"]
+
 EMITTED = uuid.UUID("6f1c0e0a-5f0c-5a3e-9a0b-0d9b6c1f7a11")  # namespace of the ids of emitted events
-EVENT_NAME = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)*")
-MAX_EVENT_BYTES = 64 * 1024
 
 
 class Emit(Arguments):
@@ -34,9 +32,8 @@ class Events(Group):
 
     @method("events.emit", Emit)
     async def emit(self, call: Emit) -> None:
-        if not EVENT_NAME.fullmatch(call.event) or len(call.event) > 64:
-            raise ApiRefusal("invalid_event_name", f"{call.event!r:.80} is no event name such as points-earned")
-        data = _encode(call.data)
+        check_event_name(call.event)
+        data = encode_event(call.data)
         # The same attempt of the same cause emits the same ids, so a consumer recognises a repetition.
         name = "/".join([*self.invocation.key.row(), str(self._emitted)])
         self._emitted += 1
@@ -53,13 +50,3 @@ class Events(Group):
             await publish(connection, PLUGIN_EVENTS.name, event, self.installation.id)
             if self.context.resources.webhooks.wants(self.installation.id, event.type):
                 await owe(connection, [(self.installation, event, text_of(current()))])
-
-
-def _encode(data: dict[str, Any]) -> bytes:
-    try:
-        encoded = json.dumps(data, default=str, allow_nan=False).encode()
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ApiRefusal("invalid_event", f"an event's data is JSON: {error}") from error
-    if len(encoded) > MAX_EVENT_BYTES:
-        raise ApiRefusal("event_too_large", f"an event's data is at most {MAX_EVENT_BYTES} bytes")
-    return encoded

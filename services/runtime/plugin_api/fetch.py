@@ -7,20 +7,19 @@ from typing import Any
 
 import structlog
 
+from outlet._rules.fetching import SAFE, check_request, complete
 from services.common.secret_settings import SecretPlace, SecretUnreadable
-from services.runtime.outbound.fetching import METHODS, Request
+from services.runtime.outbound.fetching import Request
 from services.runtime.outbound.headers import request_headers
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.groups import Arguments, Context, Group, method
 
-MAX_SECONDS = 10.0
 SPARED_SECONDS = 0.25
 """Left of a call's own deadline, so that the plugin sees the time-out rather than being ended by it."""
 PART = 128 * 1024
 MAX_UNREAD = 4 * 1024 * 1024
 
 IDEMPOTENCY = uuid.UUID("2b1df2f3-55f0-5a60-9f0e-6d5f3a2f7c41")  # namespace of the keys of unsafe requests
-SAFE = frozenset({"GET", "HEAD"})
 
 log = structlog.get_logger(__name__)
 
@@ -78,29 +77,22 @@ class Fetch(Group):
         return {"body": unread[:PART], "more": call.id in self._unread}
 
     def _request(self, call: Send) -> Request:
-        if call.method not in METHODS:
-            raise ApiRefusal("invalid_arguments", f"the method is one of {', '.join(METHODS)}")
+        asked = check_request(call.method, call.timeout)
         if sum(map(len, self._unread.values())) > MAX_UNREAD:
             raise ApiRefusal("fetch_busy", "read the answers that have come before you ask for more")
-        seconds = self._seconds(call.timeout)
+        seconds = self._seconds(asked)
         headers = request_headers(call.headers, self._secret)
+        agent = f"outlet-plugin/{self.installation.plugin_id}/{self.installation.version}"
+        complete(headers, call.method, agent, self._idempotency_key)
         if call.method not in SAFE:
-            if not headers.has("idempotency-key"):
-                headers.items.append(("idempotency-key", self._idempotency_key()))
             self._unsafe += 1
-        if not headers.has("user-agent"):
-            name = f"outlet-plugin/{self.installation.plugin_id}/{self.installation.version}"
-            headers.items.append(("user-agent", name))
         return Request(call.method, call.url, headers, call.body, seconds, call.follow_redirects)
 
-    def _seconds(self, asked: float | None) -> float:
-        seconds = MAX_SECONDS if asked is None else asked
-        if not 0 < seconds <= MAX_SECONDS:  # false for NaN too
-            raise ApiRefusal("invalid_arguments", f"the timeout is above 0 and at most {MAX_SECONDS:g} seconds")
+    def _seconds(self, asked: float) -> float:
         left = self.invocation.time_limit - (time.monotonic() - self._began) - SPARED_SECONDS
         if left <= 0:
             raise ApiRefusal("fetch_timeout", "no time is left in this call")
-        return min(seconds, left)
+        return min(asked, left)
 
     def _secret(self, name: str) -> str | None:
         """Opened for this request only. A registry of an earlier version published secrets as they are."""

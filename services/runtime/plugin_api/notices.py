@@ -5,17 +5,13 @@ import uuid
 from datetime import UTC, datetime
 from typing import Literal
 
+from outlet._rules.notices import PERMISSION, check_notice
 from services.common.events import ORGANIZATION_WIDE, DomainEvent
 from services.common.topics import NOTIFICATION_SENT, NOTIFICATIONS
 from services.runtime.invocation import source_of
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.groups import Arguments, Context, Group, method
 from services.runtime.plugin_api.outgoing import publish
-
-PERMISSION = "notify:send"
-MAX_USER = 256
-MAX_TITLE = 200
-MAX_MESSAGE = 2_000
 
 SENT = uuid.UUID("0f5f1f39-2c1f-5c6c-9a51-8f8a3d1f0b3e")  # namespace of the ids of notifications
 
@@ -38,13 +34,7 @@ class Notices(Group):
     async def send(self, call: Notify) -> None:
         if PERMISSION not in self.installation.grants:
             raise ApiRefusal("permission_denied", f"the organization has not granted {PERMISSION}, or nobody asked")
-        for name, text, most in (
-            ("user_id", call.user, MAX_USER),
-            ("title", call.title, MAX_TITLE),
-            ("message", call.message, MAX_MESSAGE),
-        ):
-            if not text.strip() or len(text) > most:
-                raise ApiRefusal("invalid_value", f"{name}: 1 to {most} characters")
+        check_notice(call.user, call.title, call.message)
         number = self._sent = self._sent + 1
         event = DomainEvent(
             id=str(uuid.uuid5(SENT, "\0".join([*self.invocation.key.row(), str(number)]))),

@@ -5,13 +5,11 @@ The call's id follows from the caller's cause and the number of the call, so a r
 """
 
 import asyncio
-import re
 import time
 import uuid
 from typing import Any
 
-from outlet._guest.routing import MethodNotAllowed, RouteNotFound, Router
-from outlet.manifest import Manifest
+from outlet._rules.exports import MAX_DEPTH, check_exported
 from services.common.directory import Installation
 from services.common.runtime_client import PluginFailed
 from services.runtime.invocation import Invocation
@@ -19,17 +17,11 @@ from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.groups import Arguments, Context, Group, method
 from services.runtime.sandbox import RouteRequest, read_route_result, route_payload
 
-MAX_DEPTH = 3
-"""Calls one within the other: A calls B, B calls C, C calls D."""
 SPARED_SECONDS = 0.25
 """Left of the caller's own deadline, so that it sees the time-out rather than being ended by it."""
-MAX_PATH = 2_000
 
 SOURCE = "urn:outlet:plugin-calls"
 CALLS = uuid.UUID("b0d2b1b8-6f0b-5d0e-8d0c-3f7d7c1c2a55")  # namespace of the ids of calls
-
-_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+")
-_QUERY = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
 
 
 class CallPlugin(Arguments):
@@ -52,7 +44,7 @@ class PluginCalls(Group):
     async def call(self, call: CallPlugin) -> dict[str, Any]:
         number = self._calls = self._calls + 1
         callee = self._callee(call.plugin)
-        _check_exported(callee.manifest, call)
+        check_exported(callee.manifest, call.method, call.path, call.query)
         target = f"{call.method} {call.path}"
         invocation = Invocation(
             installation=callee,
@@ -111,20 +103,3 @@ class PluginCalls(Group):
         if left <= 0:
             raise ApiRefusal("call_timeout", "no time is left for a call")
         return left
-
-
-def _check_exported(manifest: Manifest, call: CallPlugin) -> None:
-    """The route that would answer must be exported. Raises ApiRefusal.
-
-    It is found as the plugin itself finds it: a route that is not exported cannot be reached by a path that an exported
-    one would match too.
-    """
-    if len(call.path) > MAX_PATH or not _PATH.fullmatch(call.path) or not _QUERY.fullmatch(call.query):
-        raise ApiRefusal("invalid_path", f"{call.path!r:.80}: a path such as /points/c-1, percent-encoded")
-    router = Router({(route.method, route.path): f"{route.method} {route.path}" for route in manifest.routes})
-    try:
-        route, _ = router.match(call.method, call.path)
-    except (RouteNotFound, MethodNotAllowed):
-        route = ""
-    if call.method == "HEAD" or route not in manifest.exports:
-        raise ApiRefusal("not_exported", f"{manifest.plugin_id} exports no {call.method:.10} {call.path:.80}")

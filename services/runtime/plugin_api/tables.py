@@ -6,6 +6,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from outlet._rules.tables import AGGREGATES, MAX_ROWS
 from services.runtime.plugin_api import scoping
 from services.runtime.plugin_api.definition import (
     TableDefinition,
@@ -18,9 +19,7 @@ from services.runtime.plugin_api.key_value_store import forget_values
 from services.runtime.plugin_api.values import from_sql, to_sql
 from services.runtime.plugin_api.where import Parameters, columns_of, condition
 
-MAX_ROWS = 1_000
-
-_AGGREGATES = ("sum", "avg", "min", "max")
+__all__ = ["MAX_ROWS", "CustomTable", "TableCatalog", "checked", "purge"]
 
 
 class TableCatalog:
@@ -159,8 +158,8 @@ class CustomTable:
             self._definition.type_of(column)
         selected = [*(f'"{column}"' for column in group_by), 'count(*) AS "count"']
         for function, columns in functions.items():
-            if function not in _AGGREGATES:
-                raise ApiRefusal("invalid_aggregate", f"{function!r} is none of {', '.join(_AGGREGATES)}")
+            if function not in AGGREGATES:
+                raise ApiRefusal("invalid_aggregate", f"{function!r} is none of {', '.join(AGGREGATES)}")
             selected += [f'{function}("{column}") AS "{function}_{column}"' for column in map(self._numeric, columns)]
         grouping = f" GROUP BY {_names(group_by)} ORDER BY {_names(group_by)}" if group_by else ""
         sql = f"SELECT {', '.join(selected)} FROM {self._table} WHERE {scope}{grouping} LIMIT {MAX_ROWS}"  # noqa: S608
