@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test attacks attacks-aarch64 chaos bench check lock proto
+.PHONY: help install demo up test author-loop attacks attacks-aarch64 chaos bench check lock proto
 
 help: ## print the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ up: $(STAMP) ## the platform, staying up (gateway on OUTLET_PORT, default 8080)
 
 test: $(STAMP) ## the whole suite; JOBS=2 in two processes
 	@$(BIN)/python -m pytest $(if $(JOBS),-n $(JOBS))
+
+author-loop: $(STAMP) ## from nothing to an own plugin live on a real sale, in five commands
+	@$(BIN)/python -m tests.author
 
 attacks: $(STAMP) ## attack the sandbox with real plugins, bare and behind the walls; ONLY="re fork" picks by name
 	@$(BIN)/python -m tests.attacks $(ONLY)

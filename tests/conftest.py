@@ -10,7 +10,15 @@ from tests.support.real import real_parts
 
 __all__ = ["database", "fresh_kafka_bootstrap", "kafka_bootstrap", "postgres", "real_parts", "redis_url"]
 
-HEAVY = ("tests/attacks/", "tests/bench/", "tests/chaos/", "tests/common/test_kafka.py", "tests/deploy/", "tests/e2e/")
+HEAVY = (
+    "tests/attacks/",
+    "tests/author/",
+    "tests/bench/",
+    "tests/chaos/",
+    "tests/common/test_kafka.py",
+    "tests/deploy/",
+    "tests/e2e/",
+)
 """Tests that start whole platforms, brokers or benchmarks: one after the other, however many processes there are."""
 REAL = ("tests/registry/test_real_parts.py", "tests/runtime/delivery/test_membership.py")
 """Further ones that use the real parts, which so are started once."""

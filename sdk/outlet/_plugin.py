@@ -1,5 +1,6 @@
 """What a plugin declares, checked where it is declared."""
 
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -269,6 +270,11 @@ def job_handlers(plugin: Plugin) -> Mapping[str, Handler]:
     return plugin._jobs
 
 
+def component_functions(plugin: Plugin) -> Mapping[tuple[str, str], Callable[[], Component]]:
+    """The functions that return components, by injection point and name."""
+    return {place: offer.function for place, offer in plugin._components.items()}
+
+
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
@@ -306,6 +312,7 @@ def _accepting(handler: Callable[..., Any], offered: tuple[str, ...]) -> Handler
     if taken == len(offered):
         return handler
 
+    @functools.wraps(handler)
     async def call_with_fewer(*arguments: Any) -> Any:
         return await handler(*arguments[:taken])
 

@@ -71,6 +71,163 @@ def token(
     run(directory, role, org, store=store, subject=subject, lifetime=parse_lifetime(lifetime), as_json=as_json)
 
 
+Gateway = Annotated[str, typer.Option("--url", envvar="OUTLET_URL", help="The platform's gateway.")]
+Token = Annotated[
+    str | None, typer.Option(envvar="OUTLET_TOKEN", help="An owner's or admin's token; or, on this machine, --org.")
+]
+Org = Annotated[str | None, typer.Option(help="The organization, on this machine instead of a token.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Grant what it asks for, without being asked.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="A setting, as in --set goal=500.")]
+LOCAL_GATEWAY = "http://127.0.0.1:8080"
+LOCAL_ORGANIZATION = "acme"
+EXIT = dead_letters.EXIT
+
+
+@app.command(epilog=f"Example: outlet new low-stock-alert --template hook. {EXIT}")
+def new(
+    folder: Annotated[Path, typer.Argument(help="A folder to make; its name becomes the plugin's id.")],
+    template: Annotated[Literal["hook", "route", "ui", "full"], typer.Option(help="What to begin with.")] = "hook",
+    as_json: AsJson = False,
+) -> None:
+    """Make a plugin to begin with, whose tests pass."""
+    from outlet.commands.new import new as run
+
+    run(folder, template, as_json=as_json)
+
+
+@app.command(
+    "test", epilog="Example: outlet test . -- -k refund. Exit status: pytest's own; 0 all passed, 1 some failed."
+)
+def run_tests(
+    folder: Folder,
+    arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to pytest, after --.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a plugin's tests, in memory."""
+    from outlet.commands.test import test as run
+
+    raise typer.Exit(run(folder, arguments or [], as_json=as_json))
+
+
+@app.command(epilog=f"Example: outlet dev . --set goal=500 --every 1. {EXIT}")
+def dev(
+    folder: Folder,
+    url: Annotated[
+        str | None, typer.Option(envvar="OUTLET_URL", help="A platform that runs; default: one here.")
+    ] = None,
+    token: Token = None,
+    publisher_token: Annotated[
+        str | None, typer.Option(envvar="OUTLET_PUBLISHER_TOKEN", help="With --token: one that may publish.")
+    ] = None,
+    org: Annotated[
+        str, typer.Option(help="The organization, on this machine instead of a token.")
+    ] = LOCAL_ORGANIZATION,
+    settings: Settings = None,
+    every: Annotated[float, typer.Option(min=0, help="Seconds between sample sales; 0: none.")] = 2.0,
+    key: Annotated[str, typer.Option(help="The name of the key to sign with; see outlet keys.")] = keys.DEFAULT,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Drop what an earlier run has stored.")] = False,
+    directory: Directory = LOCAL_DIRECTORY,
+    port: Annotated[
+        int, typer.Option(envvar="OUTLET_PORT", min=1, max=65535, help="Where its gateway listens.")
+    ] = 8080,
+    as_json: AsJson = False,
+) -> None:
+    """Run the platform with the plugin in it until Ctrl-C: every save is live a moment later; logs are shown."""
+    from outlet.commands.dev import Wishes
+    from outlet.commands.dev import dev as run
+    from outlet.commands.install import read_setting
+
+    chosen = dict(map(read_setting, settings or []))
+    wishes = Wishes(folder, org, chosen, every, key, fresh=fresh, as_json=as_json)
+    run(wishes, url, token, publisher_token, directory, port)
+
+
+@app.command(epilog=f"Example: outlet install loyalty-points --org acme --set pointsPerDollar=2. {EXIT}")
+def install(
+    plugin: Annotated[str, typer.Argument(help="The plugin's id.")],
+    version: Annotated[str | None, typer.Option(help="Default: the latest release.")] = None,
+    store: Annotated[str | None, typer.Option(help="In this store only.")] = None,
+    settings: Settings = None,
+    activate: Annotated[bool, typer.Option(help="Switch it on.")] = True,
+    yes: Yes = False,
+    url: Gateway = LOCAL_GATEWAY,
+    token: Token = None,
+    org: Org = None,
+    directory: Directory = LOCAL_DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a plugin asks for, install it when that is granted, and switch it on."""
+    from outlet.commands.connection import connect
+    from outlet.commands.install import install as run
+
+    platform = connect(url, token, org, directory, publisher="")
+    run(
+        platform,
+        plugin,
+        version=version,
+        store=store,
+        settings=settings or [],
+        activate=activate,
+        consent=yes,
+        as_json=as_json,
+    )
+
+
+@app.command(epilog=f"Example: outlet logs loyalty-points --org acme -f. {EXIT}")
+def logs(
+    plugin: Annotated[str, typer.Argument(help="The plugin's id, or an installation's.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=1000, help="How many to begin with.")] = 50,
+    url: Gateway = LOCAL_GATEWAY,
+    token: Token = None,
+    org: Org = None,
+    directory: Directory = LOCAL_DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a plugin has logged lately, and its failures."""
+    from outlet.commands.connection import connect
+    from outlet.commands.logs import logs as run
+
+    run(connect(url, token, org, directory, publisher=""), plugin, lines=lines, follow=follow, as_json=as_json)
+
+
+app.command("replay", epilog=f"Example: outlet replay --plugin loyalty-points --org acme. {EXIT}")(dead_letters.replay)
+
+
+@app.command(epilog="Example: outlet doctor --json. Exit status: 0 nothing failed, 1 something did.")
+def doctor(
+    url: Gateway = LOCAL_GATEWAY,
+    token: Annotated[str | None, typer.Option(envvar="OUTLET_TOKEN", help="A token to try.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check this machine and the platform, and say what to do about what is wrong."""
+    from outlet.commands.doctor import doctor as run
+
+    raise typer.Exit(run(url, token, as_json=as_json))
+
+
+@app.command(epilog=f"Example: outlet lock . {EXIT}")
+def lock(folder: Folder, as_json: AsJson = False) -> None:
+    """Pin the Python packages that plugin.toml asks for, by hash, in outlet.lock."""
+    from outlet.commands.packages import lock as run
+
+    run(folder, as_json=as_json)
+
+
+@app.command(epilog=f"Example: outlet docs . --output docs/reference.md. {EXIT}")
+def docs(
+    folder: Folder,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write; default: docs/reference.md in the folder.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a plugin's reference documentation, from its manifest and docstrings, as Markdown."""
+    from outlet.commands.reference import docs as run
+
+    run(folder, output, as_json=as_json)
+
+
 @app.command()
 def build(
     folder: Folder,

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from outlet import manifest as manifests
 from outlet._bundles import BUNDLE_PATH, bundle_path, describe_bundle
 from outlet._load import read_plugin
@@ -51,10 +53,20 @@ class Package:
 
 def build(folder: str | Path) -> Package:
     """Build the plugin in ``folder`` (its plugin.toml and packages). Imports it. Raises :class:`PackageError`."""
-    manifest, sources = read_plugin(Path(folder))
-    data = _zip({MANIFEST: manifests.encode(manifest), **sources})
+    manifest, files = read_plugin(Path(folder))
+    return _packed(manifest, files)
+
+
+def with_version(package: Package, version: str) -> Package:
+    """The same package under another version. Raises :class:`PackageError`."""
+    bundles = {bundle_path(name): data for name, data in package.bundles.items()}
+    return _packed(msgspec.structs.replace(package.manifest, version=version), {**package.sources, **bundles})
+
+
+def _packed(manifest: Manifest, files: Mapping[str, bytes]) -> Package:
+    data = _zip({MANIFEST: manifests.encode(manifest), **files})
     if len(data) > MAX_BYTES:
-        raise PackageError(f"the package has {len(data)} bytes; at most {MAX_BYTES} are allowed. {_largest(sources)}")
+        raise PackageError(f"the package has {len(data)} bytes; at most {MAX_BYTES} are allowed. {_largest(files)}")
     return open_package(data)
 
 

@@ -18,8 +18,9 @@ from services.common.settings import IdentitySettings
 from services.common.tracing import TracingSettings
 from services.common.worker_channels import WorkerChannels
 from services.common.workers import FollowedWorkers
-from services.gateway import dead_letters, ingest, plugin_routes, proxy
+from services.gateway import dead_letters, ingest, plugin_logs, plugin_routes, proxy
 from services.gateway.ingest import Publisher
+from services.gateway.plugin_logs import PluginLogReader
 from services.gateway.plugin_routes import PluginRoutes
 from services.gateway.proxy import Upstream, open_client
 from services.gateway.realtime import PATH, Realtime
@@ -63,6 +64,7 @@ def build_app(settings: GatewaySettings, identity: IdentitySettings, tracing: Tr
             app.state.verifier = verifier
             app.state.publisher = Publisher(producer, app.state.tracing)
             app.state.dead_letters = DeadLetterClient(channels)
+            app.state.plugin_logs = PluginLogReader(redis, directory)
             app.state.plugin_routes = PluginRoutes(directory, runtime, settings.route_deadline)
             app.state.readiness = {
                 "directory": follower.caught_up.is_set,
@@ -77,6 +79,7 @@ def build_app(settings: GatewaySettings, identity: IdentitySettings, tracing: Tr
     # First match wins: what is narrower comes first, the registry takes the rest.
     app.include_router(ingest.router)
     app.include_router(dead_letters.router)
+    app.include_router(plugin_logs.router)
     app.include_router(proxy.ui_components)
     app.include_router(plugin_routes.router)
     app.include_router(proxy.registry)

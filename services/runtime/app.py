@@ -51,6 +51,7 @@ from services.runtime.packages import PackageStore
 from services.runtime.plugin_api.groups import Resources
 from services.runtime.plugin_api.key_value_store import keep_sweeping
 from services.runtime.plugin_api.tables import TableCatalog
+from services.runtime.plugin_logs import PluginLogs
 from services.runtime.reporting import Reporter
 from services.runtime.retention.retention import Retention
 from services.runtime.sandbox import (
@@ -117,7 +118,8 @@ async def run(settings: RuntimeSettings, traces: TracingSettings | None = None) 
 
         directory = Directory(KillSwitch(sandbox))
         follower = DirectoryFollower(settings.kafka_bootstrap, directory)
-        reporter = Reporter(producer, settings.worker_id)
+        logs = PluginLogs()
+        reporter = Reporter(producer, settings.worker_id, logs)
         resolver = SystemResolver()
         stack.callback(resolver.close)
         guard = Guard(denied=settings.denied_networks, allowed=settings.allowed_networks)
@@ -141,6 +143,7 @@ async def run(settings: RuntimeSettings, traces: TracingSettings | None = None) 
             keys=settings.keys(),
             webhooks=webhooks,
             tracing=tracing,
+            logs=logs,
         )
         invoker = Invoker(database, sandbox, resources, reporter)
         retention = Retention(database, days=settings.retention_days)
@@ -210,6 +213,7 @@ async def run(settings: RuntimeSettings, traces: TracingSettings | None = None) 
         stopping = _on_stop_signals()
         async with asyncio.TaskGroup() as background:
             tasks = [background.create_task(work) for work in (follower.run(), relay.run(), reporter.run())]
+            tasks.append(background.create_task(logs.run(redis)))
             await follower.caught_up.wait()
             async with server.serving():
                 tasks.append(background.create_task(lease.run()))

@@ -17,6 +17,7 @@ from services.common.latency import BUCKETS, bucket_of, sparse
 from services.common.reports import ExecutionError, ExecutionSummary, HookSummary, encode_summary, is_route
 from services.common.runtime_client import PluginFailed
 from services.common.topics import EXECUTIONS
+from services.runtime.plugin_logs import PluginLogs
 from services.runtime.route_names import route_name
 
 log = structlog.get_logger(__name__)
@@ -65,8 +66,9 @@ class Reporter:
     ``hook`` is the event type, ``schedule <name>`` or ``job <name>``; ``store`` None: the call was about none.
     """
 
-    def __init__(self, producer: AIOKafkaProducer, worker_id: str) -> None:
+    def __init__(self, producer: AIOKafkaProducer, worker_id: str, logs: PluginLogs | None = None) -> None:
         self._producer = producer
+        self._logs = logs
         # Sequences start again with the process, so the process is what they count for.
         self._worker_id = f"{worker_id}/{uuid.uuid4().hex[:12]}"
         self.totals = Totals()
@@ -120,6 +122,8 @@ class Reporter:
             message=failure.message[:MESSAGE_LENGTH],
             event_id=event_id,
         )
+        if self._logs is not None:
+            self._logs.failed(installation.id, during, store, failure)
         errors = self._of(installation).errors
         if len(errors) < ERRORS_PER_SUMMARY:
             errors.append(

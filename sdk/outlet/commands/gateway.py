@@ -1,5 +1,6 @@
 """What the commands share that talk to a platform: its gateway's address, a token for it, and what it refuses."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,14 +15,17 @@ TIMEOUT = 90.0
 LOCAL_HOSTS = {"127.0.0.1", "localhost", "::1"}
 
 
-def send(url: str, token: str, method: str, path: str, **request: Any) -> httpx.Response:
+def send(
+    url: str, token: str, method: str, path: str, *, client: httpx.Client | None = None, **request: Any
+) -> httpx.Response:
     """One request with a bearer token; ``request`` is httpx's (json, content, params, headers).
 
-    Raises PlatformError when there is no answer, or an error.
+    ``client`` is used when given: for many requests. Raises PlatformError when there is no answer, or an error.
     """
     headers = {"authorization": f"Bearer {token}", **request.pop("headers", {})}
     try:
-        response = httpx.request(method, f"{url.rstrip('/')}{path}", headers=headers, timeout=TIMEOUT, **request)
+        ask = httpx.request if client is None else client.request
+        response = ask(method, f"{url.rstrip('/')}{path}", headers=headers, timeout=TIMEOUT, **request)
     except httpx.TransportError as error:
         raise PlatformError(
             f"no answer from {url}: {error}", "Is the platform up (outlet up)? Is --url right?"
@@ -31,13 +35,15 @@ def send(url: str, token: str, method: str, path: str, **request: Any) -> httpx.
     return response
 
 
-def local_token(url: str, directory: Path, role: Role, organization: str) -> str:
+def local_token(
+    url: str, directory: Path, role: Role, organization: str, *, lifetime: timedelta = timedelta(hours=1)
+) -> str:
     """A token for the platform of this machine. Raises PlatformError for any other."""
     if urlsplit(url).hostname not in LOCAL_HOSTS:
         raise PlatformError("a token is needed", f"Give the token of a {role} with --token or OUTLET_TOKEN.")
     with needs_local():
         from outlet.local.issuer import Issuer
-    return Issuer.open(directory / "issuer").token(role, organization)
+    return Issuer.open(directory / "issuer").token(role, organization, lifetime=lifetime)
 
 
 def _refused(response: httpx.Response) -> PlatformError:

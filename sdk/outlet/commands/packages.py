@@ -10,7 +10,10 @@ import typer
 from outlet.commands.console import output
 
 if TYPE_CHECKING:
+    import httpx
     from joserfc.jwk import OKPKey
+
+    from outlet.package import Package
 
 LOCAL_PUBLISHER = "local"
 """The organization in whose name a publisher on the own machine publishes."""
@@ -43,25 +46,13 @@ def publish(
     Raises PackageError, or PlatformError when the platform does not take it.
     """
     from outlet import package as packages
-    from outlet import signing
-    from outlet.commands.gateway import local_token, send
-    from outlet.commands.key_files import KeyFiles
+    from outlet.commands.gateway import local_token
 
     package = packages.build(folder)
-    keys = KeyFiles(directory / "keys")
-    if token is None:
-        token = local_token(url, directory, "publisher", LOCAL_PUBLISHER)
-        signer = keys.read(key) if keys.exists(key) else keys.create(key)
-        register_key(url, token, key, signer)
-        level = level or "community"
-    else:
-        signer = keys.read(key)
-        level = level or "private"
-    signature = signing.sign(signing.Statement.of(package), signer)
-    headers = {"content-type": packages.MEDIA_TYPE, signing.HEADER: signature}
-    response = send(
-        url, token, "POST", "/api/plugins/marketplace", content=package.data, headers=headers, params={"level": level}
-    )
+    local = token is None
+    token = token or local_token(url, directory, "publisher", LOCAL_PUBLISHER)
+    signer = signing_key(url, token, directory, key, local=local)
+    response = upload(package, url, token, signer, level or ("community" if local else "private"))
     if as_json:
         typer.echo(response.text)
     else:
@@ -96,3 +87,45 @@ def yank(
         latest = response.json()["latestVersion"] or "no version"
         said = "is offered again" if reason is None else "is not offered any more"
         output().print(f"{plugin} {version} {said}; who names none gets {latest}", markup=False, soft_wrap=True)
+
+
+def signing_key(url: str, token: str, directory: Path, name: str, *, local: bool) -> "OKPKey":
+    """The key of this name. For the platform on this machine (``local``) it is made and registered when needed."""
+    from outlet.commands.key_files import KeyFiles
+
+    keys = KeyFiles(directory / "keys")
+    if not local:
+        return keys.read(name)
+    signer = keys.read(name) if keys.exists(name) else keys.create(name)
+    register_key(url, token, name, signer)
+    return signer
+
+
+def upload(
+    package: "Package", url: str, token: str, signer: "OKPKey", level: str, client: "httpx.Client | None" = None
+) -> "httpx.Response":
+    """Sign a package and put it into the marketplace. Raises PlatformError when the platform does not take it."""
+    from outlet import signing
+    from outlet.commands.gateway import send
+    from outlet.package import MEDIA_TYPE
+
+    headers = {"content-type": MEDIA_TYPE, signing.HEADER: signing.sign(signing.Statement.of(package), signer)}
+    path, params = "/api/plugins/marketplace", {"level": level}
+    return send(url, token, "POST", path, client=client, content=package.data, headers=headers, params=params)
+
+
+def lock(folder: Path, *, as_json: bool) -> None:
+    """Resolve the Python packages that a plugin asks for, and write its lock file. Raises PackageError."""
+    from outlet._load import required_packages
+    from outlet._vendoring import LOCK_FILE
+    from outlet._vendoring import lock as resolve
+
+    found = resolve(folder, required_packages(folder))
+    if as_json:
+        typer.echo(
+            json.dumps({"path": str(folder / LOCK_FILE), "packages": [f"{one.name}=={one.version}" for one in found]})
+        )
+        return
+    for one in found:
+        output().print(f"{one.name} {one.version}", markup=False)
+    output().print(f"{folder / LOCK_FILE}", markup=False, soft_wrap=True)

@@ -44,6 +44,8 @@ class Capabilities(Document):
     hooks: list[str]
     ui_components: list[ComponentDocument]
     permissions: list[PermissionDocument]
+    hosts: list[PermissionDocument] = Field(description="Hosts outside that it fetches from, as `host:NAME` in grants.")
+    calls: list[PermissionDocument] = Field(description="Plugins that it calls, as `call:ID` in grants.")
 
 
 class DependencyDocument(Document):
@@ -135,5 +137,7 @@ def manifest_members(version: PluginVersion) -> dict[str, Any]:
             hooks=[hook.event for hook in manifest.hooks],
             ui_components=manifest.components,
             permissions=manifest.permissions,
+            hosts=manifest.hosts,
+            calls=[PermissionDocument(name=call.plugin_id, purpose=call.purpose) for call in manifest.calls],
         ),
     }

@@ -17,6 +17,7 @@ from services.runtime.limits.rate_limiter import RateLimiter
 from services.runtime.outbound.fetching import Fetcher
 from services.runtime.outbound.webhooks.feed import WebhookFeed
 from services.runtime.plugin_api.tables import TableCatalog
+from services.runtime.plugin_logs import PluginLogs
 
 
 class Arguments(msgspec.Struct, forbid_unknown_fields=True):
@@ -37,6 +38,7 @@ class Resources:
     """They open secret settings."""
     webhooks: WebhookFeed
     tracing: Tracing = OFF
+    logs: PluginLogs = field(default_factory=PluginLogs)
 
 
 @dataclass(slots=True)

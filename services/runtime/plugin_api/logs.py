@@ -18,7 +18,7 @@ class LogLine(Arguments):
 
 
 class Logs(Group):
-    """``log``: one line of the worker's own log, marked with the installation."""
+    """``log``: one line of the worker's own log, marked with the installation, and of the installation's recent log."""
 
     @method("log", LogLine)
     async def write(self, call: LogLine) -> None:
@@ -30,3 +30,5 @@ class Logs(Group):
             during=self.invocation.target,
             meta=call.meta,
         )
+        during, store = self.invocation.target, self.invocation.store
+        self.context.resources.logs.add(self.installation.id, level, call.message, during, store, call.meta)

@@ -42,6 +42,8 @@ async def test_a_published_version_is_listed_with_what_it_declares(publisher: Cl
             {"name": "sale:read", "purpose": "to count them"},
             {"name": "customer:read", "purpose": "to know them"},
         ],
+        "hosts": [],
+        "calls": [],
     }
     assert entry["settingsSchema"]["properties"]["rate"]["default"] == 1
 

@@ -170,7 +170,12 @@ async def raw(api: Api, arguments: dict[str, Any]) -> Any:
     return await api._transport.call(arguments["method"], arguments["arguments"])
 
 
+async def wait(api: Api, arguments: dict[str, Any]) -> Any:
+    await asyncio.Event().wait()
+
+
 ACTIONS: dict[str, Any] = {
+    "wait": wait,
     "table": table,
     "model": model,
     "pages": pages,
