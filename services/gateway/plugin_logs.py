@@ -56,19 +56,21 @@ class PluginLogReader:
         found = self._directory.get(installation_id)
         if found is None or found.organization_id != caller.organization or not _covers(caller, found.store_id):
             raise NotFound(f"There is no installation {installation_id!r}.", code="installation_not_found")
-        stream = stream_of(installation_id)
         try:
-            if after is None:
-                entries = (await self._redis.xrevrange(stream, count=limit))[::-1]
-            else:
-                block = int(wait * 1000) or None
-                answer = await self._redis.xread({stream: after}, count=limit, block=block)
-                entries = answer[0][1] if answer else []
+            entries = await self._entries(stream_of(installation_id), after, limit, int(wait * 1000) or None)
         except (RedisError, OSError) as error:
             raise Unavailable("The recent logs cannot be read now.", code="logs_unavailable") from error
         lines = [LogLineDocument.model_validate(_decoder.decode(_field(entry))) for _, entry in entries]
         last = _text(entries[-1][0]) if entries else after or "0-0"
         return LogPage(lines=lines, next_after=last)
+
+    async def _entries(self, stream: str, after: str | None, limit: int, block: int | None) -> list[Any]:
+        """Pairs of position and fields, in order. The client's own types allow for what Redis does not answer here."""
+        if after is None:
+            newest: Any = await self._redis.xrevrange(stream, count=limit)
+            return list(reversed(newest))
+        answer: Any = await self._redis.xread({stream: after}, count=limit, block=block)
+        return list(answer[0][1]) if answer else []
 
 
 def _reader(request: Request) -> PluginLogReader:

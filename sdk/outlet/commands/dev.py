@@ -150,7 +150,7 @@ async def _follow(development: Development, platform: Connection, teller: Teller
             current = await development.installed()
             if current != followed:
                 followed, after = current, "0-0"
-            asked = {"after": after, "wait": LOG_WAIT_SECONDS}
+            asked = {"after": after, "wait": str(LOG_WAIT_SECONDS)}
             reading = asyncio.ensure_future(client.get(f"/api/plugins/{current}/logs", params=asked))
             changing = asyncio.ensure_future(development.changed(current))
             try:
