@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test author-loop attacks attacks-aarch64 chaos bench check lock proto
+.PHONY: help install demo up test docs author-loop attacks attacks-aarch64 chaos bench check lock proto
 
 help: ## print the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ up: $(STAMP) ## the platform, staying up (gateway on OUTLET_PORT, default 8080)
 test: $(STAMP) ## the whole suite; JOBS=2 in two processes
 	@$(BIN)/python -m pytest $(if $(JOBS),-n $(JOBS))
 
+docs: $(STAMP) ## the documentation's site, into build/site; a link that leads nowhere fails it
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 author-loop: $(STAMP) ## from nothing to an own plugin live on a real sale, in five commands
 	@$(BIN)/python -m tests.author
 
@@ -43,13 +46,14 @@ chaos: $(STAMP) ## break everything while sales flow, and count what is lost and
 bench: $(STAMP) ## measure against peers; SMALL=1 is done in two minutes, ONLY="no-op idle" measures some parts, OUT=folder
 	@$(BIN)/python -m bench $(if $(SMALL),--small) $(if $(ONLY),--only $(ONLY)) $(if $(OUT),--out $(OUT))
 
-check: $(STAMP) ## ruff, mypy --strict, import contracts, generated code
+check: $(STAMP) ## ruff, mypy --strict, import contracts, generated code, the documentation's links
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@cd plugins/loyalty_points && ../../$(BIN)/mypy
 	@PYTHONPATH=plugins/loyalty_points $(BIN)/lint-imports --config pyproject.toml --no-logo
 	@$(BIN)/python -m proto.generate --check
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 proto: $(STAMP) ## regenerate the Python of proto/
 	@$(BIN)/python -m proto.generate

@@ -1,18 +1,17 @@
-"""The plugin's handlers against a stand-in platform: what customers, tills and the organization see."""
+"""The plugin on the platform in memory: what customers, tills and the organization see."""
 
-import json
 import tomllib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from loyalty_points import handlers, ledger
+from loyalty_points import ledger
 from loyalty_points.settings import DEFAULTS
 
-from outlet import Api, Caller, Event, Problem, Request
+from outlet.testing import Answer, InstalledPlugin, Platform
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,65 +19,56 @@ ROOT = Path(__file__).parents[1]
 class Shop:
     """What happens around the plugin: sales arrive, tills ask; each in a transaction of its own."""
 
-    def __init__(self, platform: Any, moments: Callable[[], datetime]) -> None:
-        self._platform = platform
+    def __init__(self, plugin: InstalledPlugin, moments: Callable[[], datetime]) -> None:
+        self._plugin = plugin
         self._moments = moments
 
     async def sell(self, sale: str, net: str, customer: str | None = "c-1", **members: Any) -> None:
         lines = [{"kind": "merchandise", "netAmount": net}]
         data = {"id": sale, "status": "completed", "customerId": customer, "lines": lines, **members}
-        event = Event(
-            id=f"e-{sale}",
-            type="sale.created",
-            source="/pos",
-            time=self._moments(),
-            organization="acme",
-            store="s-1",
-            data=data,
-        )
-        with self._platform.transaction() as api:
-            await handlers.award(api, event)
+        await self._plugin.send("sale.created", data, id=f"e-{sale}", store="s-1", time=self._moments())
 
     async def read(self, customer: str = "c-1") -> dict[str, Any]:
-        return await self._ask(handlers.read_points, "GET", f"/points/{customer}", customer, b"")
+        answer: dict[str, Any] = (await self._plugin.get(f"/points/{customer}", store="s-1")).json()
+        return answer
+
+    async def ask(self, body: Any, customer: str = "c-1") -> Answer:
+        sent = {"body": body} if isinstance(body, bytes) else {"json": body}
+        return await self._plugin.call("POST", f"/points/{customer}/redeem", store="s-1", **sent)
 
     async def redeem(self, body: Any, customer: str = "c-1") -> dict[str, Any]:
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return await self._ask(handlers.redeem_points, "POST", f"/points/{customer}/redeem", customer, content)
+        answer = await self.ask(body, customer)
+        assert answer.status == 200, answer.body
+        redeemed: dict[str, Any] = answer.json()
+        return redeemed
 
-    async def _ask(
-        self,
-        handler: Callable[[Api, Request], Awaitable[dict[str, Any]]],
-        method: str,
-        path: str,
-        customer: str,
-        body: bytes,
-    ) -> dict[str, Any]:
-        caller = Caller(subject="till-1", role="cashier", store="s-1")
-        request = Request(method=method, path=path, caller=caller, params={"customer_id": customer}, body=body)
-        with self._platform.transaction() as api:
-            answer = await handler(api, request)
-        json.dumps(answer)  # what a route answers has to be JSON
-        return answer
+    async def refused(self, body: Any, customer: str = "c-1") -> tuple[int, str | None]:
+        answer = await self.ask(body, customer)
+        return answer.status, answer.code
 
 
 @pytest.fixture
-async def shop(platform: Any, moments: Callable[[], datetime]) -> Shop:
-    with platform.transaction() as api:
-        await handlers.prepare(api)
-    return Shop(platform, moments)
+def shop(outlet_plugin: InstalledPlugin, moments: Callable[[], datetime]) -> Shop:
+    return Shop(outlet_plugin, moments)
 
 
-async def test_installing_makes_the_tables_and_writes_down_the_defaults(platform: Any, shop: Shop) -> None:
-    assert set(platform.definitions) == {"accounts", "transactions"}
-    assert platform.config == {"pointsPerDollar": 1, "redemptionRate": "0.01"}
+def said(plugin: InstalledPlugin) -> list[tuple[str, Any]]:
+    """The events that the plugin emitted."""
+    return [(each.event, each.data) for each in plugin.emitted]
 
 
-async def test_installing_keeps_what_the_organization_chose(platform: Any) -> None:
-    platform.config = {"pointsPerDollar": 3}
-    with platform.transaction() as api:
-        await handlers.prepare(api)
-    assert platform.config == {"pointsPerDollar": 3, "redemptionRate": "0.01"}
+async def test_installing_makes_the_tables_and_writes_down_the_defaults(
+    outlet_plugin: InstalledPlugin, shop: Shop
+) -> None:
+    assert [outlet_plugin.rows(table) for table in ("accounts", "transactions")] == [[], []]
+    assert outlet_plugin.config == {"pointsPerDollar": 1, "redemptionRate": "0.01"}
+
+
+async def test_installing_keeps_what_the_organization_chose(
+    outlet_platform: Platform, outlet_plugin_folder: Path
+) -> None:
+    plugin = await outlet_platform.install(outlet_plugin_folder, config={"pointsPerDollar": 3})
+    assert plugin.config == {"pointsPerDollar": 3, "redemptionRate": "0.01"}
 
 
 def test_the_settings_schema_has_the_same_defaults() -> None:
@@ -86,14 +76,16 @@ def test_the_settings_schema_has_the_same_defaults() -> None:
     assert {key: setting["default"] for key, setting in schema["properties"].items()} == DEFAULTS
 
 
-async def test_a_completed_sale_awards_points_and_says_so(platform: Any, shop: Shop) -> None:
+async def test_a_completed_sale_awards_points_and_says_so(outlet_plugin: InstalledPlugin, shop: Shop) -> None:
     await shop.sell("s-1", "120.75")
     answer = await shop.read()
     assert (answer["points"], answer["value"]) == (120, "1.20")
     assert answer["transactions"] == [
         {"kind": "earned", "points": 120, "saleId": "s-1", "reference": None, "at": "2026-01-05T09:01:00+00:00"}
     ]
-    assert platform.events == [("points-earned", {"customerId": "c-1", "points": 120, "balance": 120, "saleId": "s-1"})]
+    assert said(outlet_plugin) == [
+        ("points-earned", {"customerId": "c-1", "points": 120, "balance": 120, "saleId": "s-1"})
+    ]
 
 
 async def test_sales_add_up_per_customer(shop: Shop) -> None:
@@ -104,22 +96,22 @@ async def test_sales_add_up_per_customer(shop: Shop) -> None:
     assert (await shop.read("c-2"))["points"] == 7
 
 
-async def test_a_refund_takes_points_back_even_below_zero(platform: Any, shop: Shop) -> None:
+async def test_a_refund_takes_points_back_even_below_zero(outlet_plugin: InstalledPlugin, shop: Shop) -> None:
     await shop.sell("s-1", "20.00")
     await shop.redeem({"points": 15})
     await shop.sell("s-2", "-20.00", refundOf="s-1")
     answer = await shop.read()
     assert (answer["points"], answer["value"]) == (-15, "0.00")
     assert [entry["kind"] for entry in answer["transactions"]].count("reversed") == 1
-    assert platform.events[-1][0] == "points-reversed"
+    assert outlet_plugin.emitted[-1].event == "points-reversed"
 
 
-async def test_a_sale_that_earns_nothing_leaves_no_trace(platform: Any, shop: Shop) -> None:
+async def test_a_sale_that_earns_nothing_leaves_no_trace(outlet_plugin: InstalledPlugin, shop: Shop) -> None:
     await shop.sell("s-1", "20.00", customer=None)
     await shop.sell("s-2", "20.00", status="voided")
     await shop.sell("s-3", "0.50")
-    assert platform.rows == {"accounts": [], "transactions": []}
-    assert platform.events == []
+    assert [outlet_plugin.rows(table) for table in ("accounts", "transactions")] == [[], []]
+    assert outlet_plugin.emitted == []
 
 
 async def test_a_customer_who_never_earned_has_no_points(shop: Shop) -> None:
@@ -137,9 +129,9 @@ async def test_a_customer_who_never_earned_has_no_points(shop: Shop) -> None:
     ],
 )
 async def test_settings_decide_the_points_and_their_value(
-    platform: Any, shop: Shop, config: dict[str, Any], points: int, value: str
+    outlet_plugin: InstalledPlugin, shop: Shop, config: dict[str, Any], points: int, value: str
 ) -> None:
-    platform.config |= config
+    outlet_plugin.config |= config
     await shop.sell("s-1", "12.50")
     answer = await shop.read()
     assert (answer["points"], answer["value"]) == (points, value)
@@ -153,7 +145,7 @@ async def test_the_last_twenty_movements_are_shown_newest_first(shop: Shop) -> N
     ]
 
 
-async def test_redeeming_takes_points_and_says_so(platform: Any, shop: Shop) -> None:
+async def test_redeeming_takes_points_and_says_so(outlet_plugin: InstalledPlugin, shop: Shop) -> None:
     await shop.sell("s-1", "100.00")
     answer = await shop.redeem({"points": 30, "reference": "till-4-17"})
     assert answer == {"customerId": "c-1", "redeemed": 30, "value": "0.30", "points": 70}
@@ -164,37 +156,33 @@ async def test_redeeming_takes_points_and_says_so(platform: Any, shop: Shop) -> 
         "reference": "till-4-17",
         "at": "",
     }
-    assert platform.events[-1] == ("points-redeemed", {"customerId": "c-1", "points": 30, "balance": 70})
+    assert said(outlet_plugin)[-1] == ("points-redeemed", {"customerId": "c-1", "points": 30, "balance": 70})
 
 
-async def test_all_points_can_be_redeemed_but_not_one_more(platform: Any, shop: Shop) -> None:
+async def test_all_points_can_be_redeemed_but_not_one_more(outlet_plugin: InstalledPlugin, shop: Shop) -> None:
     await shop.sell("s-1", "100.00")
-    with pytest.raises(Problem) as refused:
-        await shop.redeem({"points": 101})
-    assert (refused.value.status, refused.value.code) == (409, "insufficient_points")
-    assert len(platform.rows["transactions"]) == 1
+    assert await shop.refused({"points": 101}) == (409, "insufficient_points")
+    assert len(outlet_plugin.rows("transactions")) == 1
     assert (await shop.redeem({"points": 100}))["points"] == 0
 
 
 async def test_a_customer_without_an_account_has_nothing_to_redeem(shop: Shop) -> None:
-    with pytest.raises(Problem) as refused:
-        await shop.redeem({"points": 1}, customer="nobody")
-    assert refused.value.code == "insufficient_points"
+    assert await shop.refused({"points": 1}, customer="nobody") == (409, "insufficient_points")
 
 
-async def test_repeating_a_redemption_with_its_reference_takes_nothing_more(platform: Any, shop: Shop) -> None:
+async def test_repeating_a_redemption_with_its_reference_takes_nothing_more(
+    outlet_plugin: InstalledPlugin, shop: Shop
+) -> None:
     await shop.sell("s-1", "100.00")
     first = await shop.redeem({"points": 30, "reference": "till-4-17"})
     assert await shop.redeem({"points": 30, "reference": "till-4-17"}) == first
-    assert [name for name, _ in platform.events].count("points-redeemed") == 1
+    assert [each.event for each in outlet_plugin.emitted].count("points-redeemed") == 1
 
 
 async def test_a_reference_stands_for_one_number_of_points(shop: Shop) -> None:
     await shop.sell("s-1", "100.00")
     await shop.redeem({"points": 30, "reference": "till-4-17"})
-    with pytest.raises(Problem) as refused:
-        await shop.redeem({"points": 31, "reference": "till-4-17"})
-    assert (refused.value.status, refused.value.code) == (409, "reference_used")
+    assert await shop.refused({"points": 31, "reference": "till-4-17"}) == (409, "reference_used")
 
 
 async def test_a_reference_belongs_to_its_customer(shop: Shop) -> None:
@@ -205,14 +193,16 @@ async def test_a_reference_belongs_to_its_customer(shop: Shop) -> None:
 
 
 async def test_of_two_requests_with_one_reference_at_once_only_one_is_kept(
-    platform: Any, shop: Shop, moments: Callable[[], datetime]
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await shop.sell("s-1", "100.00")
     await shop.redeem({"points": 30, "reference": "r"})
-    # The second looked for an earlier redemption before the first was committed.
-    with pytest.raises(Problem) as refused, platform.transaction() as api:
-        await ledger.redeem(api, "c-1", 30, reference="r", at=moments())
-    assert (refused.value.status, refused.value.code) == (409, "concurrent_redemption")
+
+    async def too_early(*_: Any) -> None:
+        """The second looked for an earlier redemption before the first was committed."""
+
+    monkeypatch.setattr(ledger, "earlier_redemption", too_early)
+    assert await shop.refused({"points": 30, "reference": "r"}) == (409, "concurrent_redemption")
     assert (await shop.read())["points"] == 70
 
 
@@ -234,9 +224,9 @@ async def test_of_two_requests_with_one_reference_at_once_only_one_is_kept(
         ({"points": 5, "reference": 7}, "invalid_redemption"),
     ],
 )
-async def test_a_bad_redemption_is_refused_and_moves_nothing(platform: Any, shop: Shop, body: Any, code: str) -> None:
+async def test_a_bad_redemption_is_refused_and_moves_nothing(
+    outlet_plugin: InstalledPlugin, shop: Shop, body: Any, code: str
+) -> None:
     await shop.sell("s-1", "100.00")
-    with pytest.raises(Problem) as refused:
-        await shop.redeem(body)
-    assert (refused.value.status, refused.value.code) == (400, code)
+    assert await shop.refused(body) == (400, code)
     assert (await shop.read())["points"] == 100

@@ -260,3 +260,11 @@ async def test_emitted_events_wait_in_the_outbox_with_ids_that_a_repetition_repe
         await work.rollback()
     assert headers["ce_type"] == "loyalty-points/points-earned"
     assert len(ids) == 1
+
+
+async def test_a_plugin_that_names_its_tables_makes_no_others(within: Call) -> None:
+    found = installation(tables=("accounts",))
+    await within(found, ("tables.define", {"name": "accounts", "definition": ACCOUNTS}), kind="lifecycle")
+    with pytest.raises(ApiRefusal) as refused:
+        await within(found, ("tables.define", {"name": "others", "definition": ACCOUNTS}), kind="lifecycle")
+    assert refused.value.code == "table_not_declared"

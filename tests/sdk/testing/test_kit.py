@@ -98,3 +98,15 @@ async def test_a_call_that_takes_too_long_fails(
 def test_sample_tickets_are_at_hand(outlet_sales: list[Any]) -> None:
     assert len(outlet_sales) == 100
     assert {"id", "lines", "totals"} <= outlet_sales[0].keys()
+
+
+async def test_a_plugin_that_names_its_tables_makes_no_others(outlet_platform: Platform, tmp_path: Path) -> None:
+    code = "from outlet import Plugin, column\nplugin = Plugin()\n@plugin.on_install\nasync def install(api):\n"
+    code += "    await api.create_table('others', {'a': column.text()})\n"
+    (tmp_path / "naming").mkdir()
+    (tmp_path / "naming" / "__init__.py").write_text(code)
+    about = (PROBE / "plugin.toml").read_text()
+    (tmp_path / "plugin.toml").write_text(f'tables = ["items"]\n{about}')
+    sys.path.insert(0, str(tmp_path))
+    with pytest.raises(PluginFailed, match="table_not_declared"):
+        await outlet_platform.install(tmp_path)
