@@ -147,7 +147,7 @@ class InstalledPlugin:
         is the same request again: it gets the first answer.
         """
         if self.status != "active":
-            return Answer(409, {"content-type": "application/problem+json"}, b'{"code":"plugin_inactive"}')
+            return Answer(409, {"content-type": "application/problem+json"}, b'{"code":"not_active"}')
         content = [("content-type", "application/json")] if json is not None else []
         request = RouteCall(
             method=method,
