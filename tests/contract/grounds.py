@@ -30,6 +30,7 @@ from services.runtime.outbound.fetching import Fetcher
 from services.runtime.outbound.limits import FetchLimits
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.sandbox import (
+    GuestKey,
     RouteRequest,
     SandboxPool,
     Zygote,
@@ -187,8 +188,8 @@ class OnThePlatform:
         self.directory, self._rates, self._outside = Directory(), Counted(), Outside()
         by_digest = {built.digest: built.data for built in self._packages.values()}
 
-        async def fetch(digest: str) -> bytes:
-            return by_digest[digest]
+        async def fetch(key: GuestKey) -> bytes:
+            return by_digest[key.digest]
 
         self.sandbox = SandboxPool(self.zygote, fetch)
         fetcher = Fetcher(self._outside, FetchLimits())  # type: ignore[arg-type]

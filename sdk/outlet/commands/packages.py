@@ -79,8 +79,9 @@ def yank(
 
     token = token or local_token(url, directory, "publisher", LOCAL_PUBLISHER)
     path = f"/api/plugins/marketplace/{quote(plugin, safe='')}/versions/{quote(version, safe='')}/yank"
-    method, body = ("DELETE", None) if reason is None else ("PUT", {"reason": reason})
-    response = send(url, token, method, path, **({} if body is None else {"json": body}))
+    method = "DELETE" if reason is None else "PUT"
+    body: dict[str, Any] = {} if reason is None else {"json": {"reason": reason}}
+    response = send(url, token, method, path, **body)
     if as_json:
         typer.echo(response.text)
     else:
