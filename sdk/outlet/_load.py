@@ -5,14 +5,25 @@ import sys
 import tomllib
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from outlet import manifest as manifests
 from outlet._modules import importable
 from outlet._plugin import Plugin, declared, declared_components
-from outlet.manifest import Category, Dependency, Host, Limits, Manifest, ManifestError, Permission, PluginCall
+from outlet.manifest import (
+    Category,
+    Dependency,
+    Host,
+    Limits,
+    Manifest,
+    ManifestError,
+    Permission,
+    PluginCall,
+    Price,
+    PriceModel,
+)
 
 PLUGIN_FILE = "plugin.toml"
 NOT_CODE = frozenset({"tests", "test", "build", "dist", "docs"})
@@ -21,6 +32,14 @@ TAKEN = frozenset({*sys.stdlib_module_names, "outlet", "msgspec"})
 
 class PackageError(ValueError):
     """A plugin that cannot be built or opened. The message names the file, the key and what to do."""
+
+
+class _Price(msgspec.Struct, forbid_unknown_fields=True):
+    model: PriceModel = "free"
+    amount: int = 0
+    currency: str | None = None
+    trial_days: int = 0
+    period: Literal["month", "year"] | None = None
 
 
 class _About(msgspec.Struct, forbid_unknown_fields=True):
@@ -36,6 +55,7 @@ class _About(msgspec.Struct, forbid_unknown_fields=True):
     homepage: str | None = None
     repository: str | None = None
     license: str | None = None
+    price: _Price | None = None
 
 
 class _Permission(msgspec.Struct, forbid_unknown_fields=True):
@@ -97,6 +117,7 @@ def read_plugin(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
         homepage=about.homepage,
         repository=about.repository,
         license=about.license,
+        price=_price(about.price),
         permissions=tuple(Permission(name=part.name, purpose=part.purpose) for part in described.permissions),
         hosts=tuple(Host(name=part.name, purpose=part.purpose) for part in described.hosts),
         calls=tuple(PluginCall(plugin_id=part.plugin, purpose=part.purpose) for part in described.calls),
@@ -116,6 +137,10 @@ def read_plugin(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
     except ManifestError as error:
         raise PackageError(f"{PLUGIN_FILE}: {error}") from error
     return manifest, sources
+
+
+def _price(written: _Price | None) -> Price:
+    return Price() if written is None else Price(**msgspec.structs.asdict(written))
 
 
 class NotAPlugin(TypeError):

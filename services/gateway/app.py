@@ -78,6 +78,7 @@ def build_app(settings: GatewaySettings, identity: IdentitySettings, tracing: Tr
     app.include_router(ingest.router)
     app.include_router(dead_letters.router)
     app.include_router(proxy.ui_components)
+    app.include_router(proxy.public)
     app.include_router(plugin_routes.router)
     app.include_router(proxy.registry)
     return app

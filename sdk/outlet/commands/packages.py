@@ -44,7 +44,7 @@ def publish(
     """
     from outlet import package as packages
     from outlet import signing
-    from outlet.commands.gateway import local_token, send
+    from outlet.commands.gateway import bearer, local_token, send
     from outlet.commands.key_files import KeyFiles
 
     package = packages.build(folder)
@@ -55,6 +55,7 @@ def publish(
         register_key(url, token, key, signer)
         level = level or "community"
     else:
+        token = bearer(url, token)
         signer = keys.read(key)
         level = level or "private"
     signature = signing.sign(signing.Statement.of(package), signer)
