@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -26,12 +26,22 @@ from outlet.manifest import (
     ManifestError,
     Permission,
     PluginCall,
+    Price,
+    PriceModel,
     PythonPackage,
 )
 
 PLUGIN_FILE = "plugin.toml"
 NOT_CODE = frozenset({"tests", "test", "build", "dist", "docs"})
 TAKEN = frozenset({*sys.stdlib_module_names, "outlet", "msgspec"})
+
+
+class _Price(msgspec.Struct, forbid_unknown_fields=True):
+    model: PriceModel = "free"
+    amount: int = 0
+    currency: str | None = None
+    trial_days: int = 0
+    period: Literal["month", "year"] | None = None
 
 
 class _About(msgspec.Struct, forbid_unknown_fields=True):
@@ -48,6 +58,7 @@ class _About(msgspec.Struct, forbid_unknown_fields=True):
     repository: str | None = None
     license: str | None = None
     pool: str | None = None
+    price: _Price | None = None
 
 
 class _Permission(msgspec.Struct, forbid_unknown_fields=True):
@@ -164,6 +175,7 @@ def _manifest(described: _PluginFile, entry: str, plugin: Plugin, bundles: tuple
         homepage=about.homepage,
         repository=about.repository,
         license=about.license,
+        price=_price(about.price),
         permissions=tuple(Permission(name=part.name, purpose=part.purpose) for part in described.permissions),
         hosts=tuple(Host(name=part.name, purpose=part.purpose) for part in described.hosts),
         calls=tuple(PluginCall(plugin_id=part.plugin, purpose=part.purpose) for part in described.calls),
@@ -181,6 +193,10 @@ def _manifest(described: _PluginFile, entry: str, plugin: Plugin, bundles: tuple
         jobs=code.jobs,
         components=components,
     )
+
+
+def _price(written: _Price | None) -> Price:
+    return Price() if written is None else Price(**msgspec.structs.asdict(written))
 
 
 class NotAPlugin(TypeError):

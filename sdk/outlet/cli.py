@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from outlet.commands import console, dead_letters, keys
+from outlet.commands import audit, console, dead_letters, keys
 from outlet.commands.token import parse_lifetime
 from outlet.local.errors import PlatformError
 from outlet.local.roles import Role
@@ -26,6 +26,7 @@ app.add_typer(
 )
 
 app.add_typer(keys.app, name="keys", help="Make and register the keys that packages are signed with.")
+app.add_typer(audit.app, name="audit", help="Look at what was done in an organization, and prove that it is whole.")
 
 Directory = Annotated[Path, typer.Option(help="Where the platform keeps its data, logs and keys.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -248,7 +249,10 @@ def publish(
     url: Annotated[str, typer.Option(envvar="OUTLET_URL", help="The platform's gateway.")] = "http://127.0.0.1:8080",
     token: Annotated[
         str | None,
-        typer.Option(envvar="OUTLET_TOKEN", help="A publisher's token; not needed for the platform on this machine."),
+        typer.Option(
+            envvar="OUTLET_TOKEN",
+            help="A publisher's token, or a service account's key; not needed on this machine.",
+        ),
     ] = None,
     level: Annotated[
         Literal["private", "community"] | None,

@@ -34,7 +34,11 @@ MAX_BUNDLE_BYTES = 64 * 1024
 SECRET_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 ROUTE_PATH = re.compile(r"(/([A-Za-z0-9._~-]+|\{[a-z_][a-z0-9_]*\}))+")
 
-RESERVED_IDS = frozenset({"install", "marketplace", "ui-components", "events"})
+CURRENCY = re.compile(r"[A-Z]{3}")
+MAX_AMOUNT = 99_999_999
+MAX_TRIAL_DAYS = 365
+
+RESERVED_IDS = frozenset({"install", "marketplace", "ui-components", "events", "audit", "service-accounts"})
 """Words that the paths of the platform's own API use."""
 
 INJECTION_POINTS = (
@@ -48,6 +52,7 @@ INJECTION_POINTS = (
     "Dashboard.Widgets",
 )
 
+PriceModel = Literal["free", "one-time", "subscription"]
 Category = Literal["payment", "shipping", "loyalty", "analytics", "integration", "utility", "custom"]
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Lifecycle = Literal["onInstall", "onActivate", "onDeactivate", "onUninstall"]
@@ -129,6 +134,20 @@ class Dependency(_Part, frozen=True, kw_only=True):
     version: str = ">=0"
 
 
+class Price(_Part, frozen=True, kw_only=True):
+    """What the plugin costs an organization: nothing, once, or each ``period``.
+
+    ``amount`` is in the minor unit of ``currency`` (ISO 4217), as 990 for 9.90 EUR. For ``trial_days`` an organization
+    may use it, once, before it pays.
+    """
+
+    model: PriceModel = "free"
+    amount: int = 0
+    currency: str | None = None
+    trial_days: int = 0
+    period: Literal["month", "year"] | None = None
+
+
 class HookDeclaration(_Part, frozen=True, kw_only=True):
     """An event type the plugin handles.
 
@@ -197,6 +216,7 @@ class Manifest(_Part, frozen=True, kw_only=True):
     homepage: str | None = None
     repository: str | None = None
     license: str | None = None
+    price: Price = Price()
     permissions: tuple[Permission, ...] = ()
     hosts: tuple[Host, ...] = ()
     calls: tuple[PluginCall, ...] = ()
@@ -261,6 +281,7 @@ def check(manifest: Manifest) -> None:
     for key in ("name", "author", "description"):
         if not getattr(manifest, key).strip():
             raise ManifestError(f"{key}: must not be empty")
+    _check_price(manifest.price)
     _check_grants(manifest)
     _check_secrets(manifest)
     _check_parts(manifest)
@@ -318,6 +339,20 @@ def _check_parts(manifest: Manifest) -> None:
     _distinct("tables", list(manifest.tables or ()))
     _distinct("bundles", [bundle.name for bundle in manifest.bundles])
     _distinct("python", [package.name for package in manifest.python])
+
+
+def _check_price(price: Price) -> None:
+    if price.model == "free":
+        if price != Price():
+            raise ManifestError("price: what is free has no amount, currency, period or trial")
+        return
+    if not 0 < price.amount <= MAX_AMOUNT:
+        raise ManifestError(f"price.amount: from 1 to {MAX_AMOUNT}, in the minor unit of the currency, as 990 for 9.90")
+    _match(CURRENCY, price.currency or "", "price.currency", "a currency of ISO 4217, such as EUR")
+    if not 0 <= price.trial_days <= MAX_TRIAL_DAYS:
+        raise ManifestError(f"price.trialDays: from 0 to {MAX_TRIAL_DAYS}")
+    if (price.period is None) == (price.model == "subscription"):
+        raise ManifestError("price.period: a subscription has one, month or year; what is paid once has none")
 
 
 def _check_grants(manifest: Manifest) -> None:

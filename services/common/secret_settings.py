@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -56,6 +58,7 @@ class SecretKeys:
     def __init__(self, keys: list[bytes]) -> None:
         self._ciphers = {_key_id(key): AESGCM(key) for key in keys}
         self._current = _key_id(keys[0])
+        self._keys = tuple(keys)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -69,6 +72,10 @@ class SecretKeys:
             if len(keys[-1]) != KEY_BYTES:
                 raise UnusableKeys(f"key {number} has {len(keys[-1])} bytes; a key has {KEY_BYTES}")
         return cls(keys)
+
+    def derived(self, purpose: bytes) -> list[bytes]:
+        """A key of 32 bytes for another purpose from each of the keys, in their order (HKDF-SHA-256, RFC 5869)."""
+        return [HKDF(hashes.SHA256(), KEY_BYTES, salt=None, info=purpose).derive(key) for key in self._keys]
 
     def seal(self, value: str, place: SecretPlace) -> dict[str, str]:
         """``value`` as it may be stored and published."""

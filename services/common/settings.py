@@ -1,8 +1,9 @@
 """Settings that every service reads from the environment, all prefixed ``OUTLET_``."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, Self
 
-from pydantic import SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.common.secret_settings import SecretKeys
@@ -20,6 +21,21 @@ class ServiceSettings(BaseSettings):
     log_format: Literal["json", "console"] = "json"
 
 
+SERVICE_ACCOUNT_ISSUER = "outlet-registry"
+"""The ``iss`` of the tokens that the registry gives to service accounts."""
+
+
+class TrustedIssuer(NamedTuple):
+    """Whose tokens are believed, and where its keys are: an https URL, the path of a JWKS file, or the JWKS itself.
+
+    One for ``service_accounts`` is believed about those alone, and no other about them.
+    """
+
+    name: str
+    jwks: str | Mapping[str, Any]
+    service_accounts: bool = False
+
+
 class IdentitySettings(BaseSettings):
     """Whose tokens are believed."""
 
@@ -29,6 +45,25 @@ class IdentitySettings(BaseSettings):
     """An https URL, or the path of a JWKS file."""
     jwt_issuer: str
     jwt_audience: str = "outlet"
+    jwt_further_issuers: dict[str, str] = Field(default_factory=dict)
+    """Where the keys of each further issuer are, by its ``iss``."""
+    service_account_jwks: str | None = None
+    """Where the registry's keys for service accounts are; None: this service believes no tokens of theirs."""
+
+    @model_validator(mode="after")
+    def _check_issuers(self) -> Self:
+        names = [self.jwt_issuer, *self.jwt_further_issuers, SERVICE_ACCOUNT_ISSUER]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"the issuer {name!r} is named twice, or is the platform's own")
+        return self
+
+    def trusted_issuers(self) -> list[TrustedIssuer]:
+        """All of them, each name once."""
+        further = [TrustedIssuer(name, jwks) for name, jwks in self.jwt_further_issuers.items()]
+        own = self.service_account_jwks
+        registry = [] if own is None else [TrustedIssuer(SERVICE_ACCOUNT_ISSUER, own, service_accounts=True)]
+        return [TrustedIssuer(self.jwt_issuer, self.jwks), *further, *registry]
 
 
 class SecretKeySettings(BaseSettings):

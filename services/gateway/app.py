@@ -81,6 +81,7 @@ def build_app(settings: GatewaySettings, identity: IdentitySettings, tracing: Tr
     app.include_router(dead_letters.router)
     app.include_router(plugin_logs.router)
     app.include_router(proxy.ui_components)
+    app.include_router(proxy.public)
     app.include_router(plugin_routes.router)
     app.include_router(proxy.registry)
     return app

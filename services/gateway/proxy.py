@@ -10,16 +10,19 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from services.common.auth import Caller, Role, require
+from services.common.auth import CLIENT_ADDRESS_HEADER, Caller, Role, require
 from services.common.errors import GatewayTimeout, Unavailable
 from services.common.telemetry import REQUEST_ID_HEADER, current_request_id
 from services.common.tracing import OFF, Tracing, current, headers_of
 from services.common.tracing.http_client import answered, requesting
-from services.gateway.bodies import client_went_away
+from services.gateway.bodies import client_went_away, read_body
 from services.gateway.paths import checked_path
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 KEEP_ALIVE_SECONDS = 2.0  # less than the upstreams' own 5 s, so that no request meets a connection that is closing
+
+TOKEN_REQUEST_LIMIT = 4 * 1024
+WEBHOOK_LIMIT = 256 * 1024
 
 TO_UPSTREAM = frozenset(
     {
@@ -33,6 +36,8 @@ TO_UPSTREAM = frozenset(
         "if-match",
         "if-modified-since",
         "if-none-match",
+        "stripe-signature",
+        "user-agent",
         "x-outlet-signature",
     }
 )
@@ -55,6 +60,7 @@ TO_CLIENT = frozenset(
 
 log = structlog.get_logger(__name__)
 registry = APIRouter()
+public = APIRouter()
 ui_components = APIRouter()
 
 
@@ -66,20 +72,26 @@ class Upstream:
         self._client = client
         self._tracing = tracing
 
-    async def forward(self, request: Request) -> Response:
-        """The upstream's answer, streamed. Raises BadRequest, Unavailable or GatewayTimeout."""
+    async def forward(self, request: Request, body: bytes | None = None) -> Response:
+        """The upstream's answer, streamed. Raises BadRequest, Unavailable or GatewayTimeout.
+
+        ``body`` is the request's, where it was read already.
+        """
         with requesting(self._tracing, request.method, self._client.base_url) as span:
-            answer = await self._send(request)
+            answer = await self._send(request, body)
             answered(span, answer.status_code)
         return _Relayed(answer)
 
-    async def _send(self, request: Request) -> httpx.Response:
+    async def _send(self, request: Request, body: bytes | None) -> httpx.Response:
+        streamed = request.stream() if body is None and _has_body(request) else None
         headers = [*_allowed(request.headers.items(), TO_UPSTREAM), (REQUEST_ID_HEADER, current_request_id())]
+        if request.client is not None:
+            headers.append((CLIENT_ADDRESS_HEADER, request.client.host))
         onward = self._client.build_request(
             request.method,
             self._client.base_url.copy_with(raw_path=_target(request)),
             headers=headers + list(headers_of(current()).items()),
-            content=request.stream() if _has_body(request) else None,
+            content=streamed if body is None else body,
         )
         try:
             return await self._client.send(onward, stream=True)
@@ -151,6 +163,20 @@ Authenticated = Annotated[Caller, Depends(require(frozenset(Role)))]
 async def to_ui_components(request: Request, _: Authenticated) -> Response:
     upstream: Upstream = request.app.state.ui_components
     return await upstream.forward(request)
+
+
+@public.post("/api/plugins/service-accounts/token", include_in_schema=False)
+async def to_token_exchange(request: Request) -> Response:
+    """Without a token: this is where programs get one. What may be sent is small, and read here."""
+    upstream: Upstream = request.app.state.registry
+    return await upstream.forward(request, await read_body(request, TOKEN_REQUEST_LIMIT))
+
+
+@public.post("/api/plugins/payments/{provider}/webhook", include_in_schema=False)
+async def to_payments(request: Request, provider: str) -> Response:
+    """Without a token: payment providers sign what they send, and the registry verifies it byte for byte."""
+    upstream: Upstream = request.app.state.registry
+    return await upstream.forward(request, await read_body(request, WEBHOOK_LIMIT))
 
 
 @registry.api_route("/api/plugins", methods=METHODS, include_in_schema=False)

@@ -20,8 +20,11 @@ from services.common.http import create_app
 from services.common.kafka import ensure_topics, open_producer
 from services.common.outbox import OutboxRelay
 from services.common.runtime_client import RuntimeClient
+from services.common.settings import SERVICE_ACCOUNT_ISSUER, TrustedIssuer
 from services.common.topics import BREAKERS, EXECUTIONS, STATISTICS
 from services.common.tracing import TracingSettings
+from services.registry.audit import endpoints as audit
+from services.registry.audit.service import AuditService
 from services.registry.catalogue import endpoints as catalogue
 from services.registry.catalogue.service import CatalogueService
 from services.registry.database import Transaction, open_engine, transactions
@@ -30,6 +33,9 @@ from services.registry.installations import endpoints as installations
 from services.registry.installations.operations import Operations
 from services.registry.installations.queries import InstallationQueries
 from services.registry.installations.service import InstallationService
+from services.registry.licences import endpoints as licences
+from services.registry.licences.entitlement import LicenceKeeper
+from services.registry.licences.service import LicenceService
 from services.registry.mirror import endpoints as mirror
 from services.registry.mirror.feed import MirrorFeed
 from services.registry.mirror.sync import Mirror
@@ -45,6 +51,12 @@ from services.registry.reports.repository import ReportRepository
 from services.registry.reports.statistics import StatisticsKeeper
 from services.registry.resealing import reseal
 from services.registry.retained import endpoints as retained
+from services.registry.reviews import endpoints as reviews
+from services.registry.reviews.service import ReviewService
+from services.registry.service_accounts import endpoints as service_accounts
+from services.registry.service_accounts.exchange import TokenExchange
+from services.registry.service_accounts.keys import TokenSigner
+from services.registry.service_accounts.service import RegistryVerifier, ServiceAccountService
 from services.registry.setting_changes.consumer import SettingChangeConsumer
 from services.registry.settings import RegistrySettings
 from services.registry.submissions import endpoints as submissions
@@ -75,6 +87,13 @@ def create_registry(settings: RegistrySettings, tracing: TracingSettings | None 
     app.include_router(submissions.router)
     app.include_router(mirror.router)
     app.include_router(retained.router)
+    app.include_router(audit.router)
+    app.include_router(reviews.router)
+    app.include_router(licences.public)
+    app.include_router(licences.router)
+    app.include_router(service_accounts.public)
+    app.include_router(service_accounts.router)
+    app.include_router(service_accounts.internal)
     app.include_router(installations.router)
     return app
 
@@ -101,7 +120,22 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
 
     operations = Operations(transaction, runtime, relay.wake, deadline=settings.lifecycle_deadline)
     app.state.runtime = runtime
-    app.state.verifier = TokenVerifier(settings)
+    app.state.transaction = transaction
+    app.state.audit = AuditService(transaction)
+    app.state.reviews = ReviewService(transaction)
+    keeper = LicenceKeeper(transaction, operations, settings.licence_seconds)
+    payments = settings.payments()
+    if payments is not None:
+        opened.push_async_callback(payments.close)
+    app.state.licence_keeper = keeper
+    app.state.licences = LicenceService(transaction, payments, keeper.wake)
+    accounts = ServiceAccountService(transaction)
+    signer = TokenSigner(keys, settings.jwt_audience)
+    own_tokens = TrustedIssuer(SERVICE_ACCOUNT_ISSUER, signer.public(), service_accounts=True)
+    app.state.verifier = RegistryVerifier(TokenVerifier(settings, own_tokens), accounts)
+    app.state.service_accounts = accounts
+    app.state.token_signer = signer
+    app.state.token_exchange = TokenExchange(accounts, signer)
     app.state.catalogue = CatalogueService(transaction, packages, relay.wake, automatic=settings.review == "automatic")
     app.state.operator_organization = settings.operator_organization
     app.state.mirror_feed = MirrorFeed(transaction, packages)
@@ -122,6 +156,7 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     all_running = await opened.enter_async_context(
         running(
             outbox=relay.run(),
+            licences=keeper.run(),
             settings=SettingChangeConsumer(bootstrap, transaction, relay.wake).run(),
             executions=follow(bootstrap, EXECUTIONS, REPORTS, ExecutionCounter(transaction).apply),
             statistics=follow(bootstrap, STATISTICS, REPORTS, StatisticsKeeper(transaction).apply),

@@ -5,6 +5,9 @@ from typing import Literal, Self
 from pydantic import SecretStr, model_validator
 
 from services.common.settings import IdentitySettings, SecretKeySettings, ServiceSettings
+from services.registry.licences.development_payments import DevelopmentPayments
+from services.registry.licences.providers import PaymentProvider
+from services.registry.licences.stripe_payments import StripePayments
 
 
 class RegistrySettings(ServiceSettings, IdentitySettings, SecretKeySettings):
@@ -42,3 +45,30 @@ class RegistrySettings(ServiceSettings, IdentitySettings, SecretKeySettings):
     def pinned_keys(self) -> frozenset[str]:
         """The ids of the keys that are believed of upstream."""
         return frozenset(filter(None, map(str.strip, self.upstream_keys.split(","))))
+
+    licence_seconds: float = 30.0
+    """How often it is looked whether licences have run out."""
+    payment_provider: Literal["none", "stripe", "development"] = "none"
+    stripe_api_key: SecretStr = SecretStr("")
+    stripe_webhook_secret: SecretStr = SecretStr("")
+    stripe_api_base: str | None = None
+
+    @model_validator(mode="after")
+    def _check_payments(self) -> Self:
+        if self.payment_provider == "development" and self.environment != "development":
+            raise ValueError("payment_provider: development believes whoever says that something was paid")
+        secrets = (self.stripe_api_key, self.stripe_webhook_secret)
+        if self.payment_provider == "stripe" and not all(secret.get_secret_value() for secret in secrets):
+            raise ValueError("payment_provider: stripe needs stripe_api_key and stripe_webhook_secret")
+        return self
+
+    def payments(self) -> PaymentProvider | None:
+        """Where organizations pay; None: nowhere."""
+        match self.payment_provider:
+            case "stripe":
+                key, secret = self.stripe_api_key.get_secret_value(), self.stripe_webhook_secret.get_secret_value()
+                return StripePayments(key, secret, api_base=self.stripe_api_base)
+            case "development":
+                return DevelopmentPayments()
+            case "none":
+                return None

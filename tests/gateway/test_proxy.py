@@ -66,6 +66,8 @@ async def test_only_listed_headers_pass_either_way(cashier: httpx.AsyncClient, r
         "X-Real-Ip": "10.0.0.1",
         "Forwarded": "for=10.0.0.1",
         "X-Organization": "rival",
+        "X-Outlet-Client-Address": "10.9.9.9",
+        "User-Agent": "till/1",
         "If-None-Match": '"a"',
     }
     answered = {"Set-Cookie": "session=1", "Server": "upstream", "X-Internal": "1", "ETag": '"b"', "X-Powered-By": "x"}
@@ -73,6 +75,8 @@ async def test_only_listed_headers_pass_either_way(cashier: httpx.AsyncClient, r
     response = await cashier.get("/api/plugins", headers=sent)
     seen = registry[0].requests[0].headers
     assert seen["If-None-Match"] == '"a"'
+    assert seen.getlist("X-Outlet-Client-Address") == ["10.0.0.1"]  # uvicorn believes a proxy on its own machine
+    assert seen["User-Agent"] == "till/1"
     assert not {"cookie", "x-forwarded-for", "x-real-ip", "forwarded", "x-organization"} & set(seen.keys())
     assert response.headers["ETag"] == '"b"'
     assert not {"set-cookie", "x-internal", "x-powered-by"} & set(response.headers.keys())
@@ -247,3 +251,35 @@ async def _client_of(app: Any, issuer: Issuer) -> AsyncIterator[httpx.AsyncClien
     headers = {"Authorization": f"Bearer {issuer.token('owner', 'acme')}"}
     async with serving(app) as url, httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as client:
         yield client
+
+
+async def test_programs_get_their_tokens_without_one(gateway_url: str, registry: tuple[Upstream, str]) -> None:
+    async with httpx.AsyncClient(base_url=gateway_url, trust_env=False) as stranger:
+        path = "/api/plugins/service-accounts/token"
+        assert (await stranger.post(path, data={"grant_type": "client_credentials"})).status_code == 200
+        assert registry[0].bodies == [b"grant_type=client_credentials"]
+        too_large = await stranger.post(path, content=bytes(4 * 1024 + 1))
+        assert (too_large.status_code, too_large.json()["code"]) == (413, "body_too_large")
+        for method in ("GET", "PUT", "DELETE"):
+            assert (await stranger.request(method, path)).status_code == 401
+        assert (await stranger.get("/api/plugins/service-accounts")).status_code == 401
+        for internal in ("/internal/service-accounts/jwks", "/api/plugins/service-accounts/token/../../../internal"):
+            assert (await stranger.post(internal)).status_code in (401, 404, 405)
+        assert len(registry[0].requests) == 1
+
+
+async def test_payment_providers_send_webhooks_without_a_token_byte_for_byte(
+    gateway_url: str, registry: tuple[Upstream, str]
+) -> None:
+    path = "/api/plugins/payments/stripe/webhook"
+    async with httpx.AsyncClient(base_url=gateway_url, trust_env=False) as provider:
+        body = b'{ "id" :"evt_1"}\n'
+        assert (await provider.post(path, content=body, headers={"Stripe-Signature": "t=1,v1=a"})).status_code == 200
+        assert registry[0].bodies == [body]
+        assert registry[0].requests[0].headers["Stripe-Signature"] == "t=1,v1=a"
+        too_large = await provider.post(path, content=bytes(256 * 1024 + 1))
+        assert (too_large.status_code, too_large.json()["code"]) == (413, "body_too_large")
+        for other in (path + "/x", "/api/plugins/payments/stripe", "/api/plugins/payments/a/b/webhook"):
+            assert (await provider.post(other)).status_code == 401
+        assert (await provider.get(path)).status_code == 401
+        assert len(registry[0].requests) == 1

@@ -41,6 +41,10 @@ class Registry:
         token = self._issuer.token(role, organization, store=store)  # type: ignore[arg-type]
         return Client(self, organization, {"Authorization": f"Bearer {token}"})
 
+    def bearer(self, organization: str, token: str) -> "Client":
+        """Whoever has this token or key."""
+        return Client(self, organization, {"Authorization": f"Bearer {token}"})
+
     async def publish(self, plugin_id: str | None = None, version: str = "1.0.0", **members: Any) -> str:
         """Publish a plugin; its id, a new one without a name."""
         plugin_id = plugin_id or f"plugin-{uuid4().hex[:8]}"
@@ -65,28 +69,28 @@ class Client:
         self.registry = registry
         self.organization = organization
         self._http = registry.http
-        self._headers = headers
+        self.headers = headers
 
     def also(self, role: str = "owner", store: str | None = None) -> "Client":
         """Somebody else of the same organization."""
         return self.registry.caller(role, self.organization, store)
 
     async def get(self, path: str = "", **query: Any) -> httpx.Response:
-        return await self._http.get(f"/api/plugins{path}", params=query, headers=self._headers)
+        return await self._http.get(f"/api/plugins{path}", params=query, headers=self.headers)
 
     async def post(self, path: str, body: Any = None) -> httpx.Response:
-        return await self._http.post(f"/api/plugins{path}", json=body, headers=self._headers)
+        return await self._http.post(f"/api/plugins{path}", json=body, headers=self.headers)
 
     async def send(self, path: str, body: str) -> httpx.Response:
         """Post a body as it is, announced as JSON."""
-        headers = self._headers | {"Content-Type": "application/json"}
+        headers = self.headers | {"Content-Type": "application/json"}
         return await self._http.post(f"/api/plugins{path}", content=body, headers=headers)
 
     async def put(self, path: str, body: Any) -> httpx.Response:
-        return await self._http.put(f"/api/plugins{path}", json=body, headers=self._headers)
+        return await self._http.put(f"/api/plugins{path}", json=body, headers=self.headers)
 
     async def delete(self, path: str, **query: Any) -> httpx.Response:
-        return await self._http.delete(f"/api/plugins{path}", params=query, headers=self._headers)
+        return await self._http.delete(f"/api/plugins{path}", params=query, headers=self.headers)
 
     async def register(self, key: OKPKey | None = None) -> OKPKey:
         """Register a key of the organization, a new one unless told."""
@@ -116,7 +120,7 @@ class Client:
         level: str = "community",
     ) -> httpx.Response:
         """Publish a package with this signature."""
-        headers = self._headers | {"Content-Type": media_type}
+        headers = self.headers | {"Content-Type": media_type}
         if signature is not None:
             headers[signing.HEADER] = signature
         return await self._http.post("/api/plugins/marketplace", params={"level": level}, content=data, headers=headers)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from outlet import package
-from outlet.manifest import encode
+from outlet.manifest import Price, encode
 from outlet.package import PackageError, build, open_package
 
 TOML = """
@@ -88,6 +88,18 @@ def test_a_folder_becomes_a_manifest_and_its_code(folder: Path) -> None:
     assert [hook.event for hook in manifest.hooks] == ["sale.created"]
     assert [(part.name, part.priority, part.route) for part in manifest.components] == [("widget", 3, "/rate")]
     assert list(built.sources) == ["tiny/__init__.py", "tiny/rates.py"]
+
+
+def test_a_price_is_read_and_checked(folder: Path) -> None:
+    assert build(folder).manifest.price == Price()
+    sold = '[plugin.price]\nmodel = "subscription"\namount = 990\ncurrency = "EUR"\nperiod = "month"\ntrial_days = 14\n'
+    text = (folder / "plugin.toml").read_text()
+    (folder / "plugin.toml").write_text(text + sold)
+    priced = Price(model="subscription", amount=990, currency="EUR", period="month", trial_days=14)
+    assert build(folder).manifest.price == priced
+    (folder / "plugin.toml").write_text(text + sold.replace("EUR", "Euro"))
+    with pytest.raises(PackageError, match=r"price\.currency: 'Euro' is not a currency of ISO 4217"):
+        build(folder)
 
 
 def test_the_same_plugin_gives_the_same_bytes(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

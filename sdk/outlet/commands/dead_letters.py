@@ -174,8 +174,8 @@ def _filter(
         "event": event,
         "code": code,
         "error": error,
-        "since": since and _time(since),
-        "until": until and _time(until),
+        "since": since and as_time(since),
+        "until": until and as_time(until),
     }
     return {name: value for name, value in asked.items() if value is not None}
 
@@ -187,7 +187,7 @@ def _selection(ids: list[int] | None, asked: dict[str, str], *, everything: bool
     return {"ids": ids} if ids else {"filter": asked}
 
 
-def _time(text: str) -> str:
+def as_time(text: str) -> str:
     """A time of RFC 3339 as it is; ``2h`` as the time so long ago. Raises typer.BadParameter."""
     try:
         moment = datetime.fromisoformat(text.replace("Z", "+00:00"))

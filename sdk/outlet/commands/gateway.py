@@ -1,5 +1,8 @@
 """What the commands share that talk to a platform: its gateway's address, a token for it, and what it refuses."""
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from outlet.local.errors import PlatformError
 from outlet.local.roles import Role
 
 TIMEOUT = 90.0
+SERVICE_ACCOUNT_KEY = "outlet_sa_"
 LOCAL_HOSTS = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -27,12 +31,71 @@ def send(
         ask = httpx.request if client is None else client.request
         response = ask(method, f"{url.rstrip('/')}{path}", headers=headers, timeout=TIMEOUT, **request)
     except httpx.TransportError as error:
-        raise PlatformError(
-            f"no answer from {url}: {error}", "Is the platform up (outlet up)? Is --url right?"
-        ) from error
+        raise _no_answer(url, error) from error
     if response.is_error:
         raise _refused(response)
     return response
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A gateway, and a token for it."""
+
+    url: str
+    token: str = field(repr=False)
+
+    def send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """As :func:`send`."""
+        return send(self.url, self.token, method, path, **request)
+
+
+def open_platform(
+    url: str, token: str | None, organization: str | None, directory: Path, role: Role, *, whose: str
+) -> Platform:
+    """A platform with the token that was given, or one of this machine's for an organization.
+
+    Raises PlatformError, which asks ``whose``, when there is neither.
+    """
+    if token is None:
+        if organization is None:
+            raise PlatformError(whose, "Give a token (--token, OUTLET_TOKEN) or, on this machine, --org.")
+        token = local_token(url, directory, role, organization)
+    return Platform(url, bearer(url, token))
+
+
+@contextlib.contextmanager
+def streamed(platform: Platform, path: str) -> Iterator[Iterator[bytes]]:
+    """The parts of an answer of any length. Raises PlatformError as :func:`send` does, and when it breaks off."""
+    headers = {"authorization": f"Bearer {platform.token}"}
+    try:
+        with httpx.stream("GET", f"{platform.url.rstrip('/')}{path}", headers=headers, timeout=TIMEOUT) as response:
+            if response.is_error:
+                response.read()
+                raise _refused(response)
+            yield response.iter_bytes()
+    except httpx.TransportError as error:
+        raise _no_answer(platform.url, error) from error
+
+
+def bearer(url: str, token: str) -> str:
+    """What to send as bearer token: ``token`` itself, or what the key of a service account is exchanged for.
+
+    Raises PlatformError.
+    """
+    if not token.startswith(SERVICE_ACCOUNT_KEY):
+        return token
+    form = {"grant_type": "client_credentials", "client_secret": token}
+    try:
+        response = httpx.post(f"{url.rstrip('/')}/api/plugins/service-accounts/token", data=form, timeout=TIMEOUT)
+    except httpx.TransportError as error:
+        raise _no_answer(url, error) from error
+    if response.is_error:
+        raise _refused(response)
+    return str(response.json()["access_token"])
+
+
+def _no_answer(url: str, error: httpx.TransportError) -> PlatformError:
+    return PlatformError(f"no answer from {url}: {error}", "Is the platform up (outlet up)? Is --url right?")
 
 
 def local_token(

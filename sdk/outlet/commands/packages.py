@@ -46,11 +46,11 @@ def publish(
     Raises PackageError, or PlatformError when the platform does not take it.
     """
     from outlet import package as packages
-    from outlet.commands.gateway import local_token
+    from outlet.commands.gateway import bearer, local_token
 
     package = packages.build(folder)
     local = token is None
-    token = token or local_token(url, directory, "publisher", LOCAL_PUBLISHER)
+    token = local_token(url, directory, "publisher", LOCAL_PUBLISHER) if token is None else bearer(url, token)
     signer = signing_key(url, token, directory, key, local=local)
     response = upload(package, url, token, signer, level or ("community" if local else "private"))
     if as_json:

@@ -88,6 +88,7 @@ def environments(
         "OUTLET_JWT_ISSUER": NAME,
         "OUTLET_JWT_AUDIENCE": AUDIENCE,
         "OUTLET_REGISTRY_URL": url(ports.registry),
+        "OUTLET_SERVICE_ACCOUNT_JWKS": f"{url(ports.registry)}/internal/service-accounts/jwks",
         "OUTLET_UI_COMPONENTS_URL": url(ports.ui_components),
         "PYTHONUNBUFFERED": "1",
     }

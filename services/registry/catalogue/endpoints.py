@@ -4,16 +4,16 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response, status
 
-from outlet.manifest import Category
+from outlet.manifest import Category, PriceModel
 from outlet.package import MEDIA_TYPE
 from outlet.signing import HEADER, MAX_LENGTH
-from services.common.auth import SEES, Caller, Role, require
+from services.common.auth import SEES, Caller, Right, Role, require
 from services.common.errors import OutletError
-from services.common.wire import BEARER, MAX_PAGE, Line, Page, problems
+from services.common.wire import BEARER, MAX_PAGE, Line, problems
 from services.registry.catalogue.levels import Level
-from services.registry.catalogue.repository import CatalogueFilter
-from services.registry.catalogue.schemas import CatalogueEntry, PublishedVersion
+from services.registry.catalogue.schemas import CataloguePage, PublishedVersion
 from services.registry.catalogue.service import CatalogueService
+from services.registry.listings.search import Sort, Wanted
 
 DIGEST = r"^sha256:[0-9a-f]{64}$"
 
@@ -39,15 +39,22 @@ Catalogue = Annotated[CatalogueService, Depends(_catalogue)]
 
 @router.get("/api/plugins/marketplace", responses=problems(400, 401, 403, 422))
 async def list_marketplace(
-    caller: Annotated[Caller, Depends(require(SEES | {Role.PUBLISHER, Role.REVIEWER}))],
+    caller: Annotated[Caller, Depends(require(SEES | {Role.PUBLISHER, Role.REVIEWER}, right=Right.READ))],
     catalogue: Catalogue,
-    search: Annotated[Line | None, Query(description="Text in id, name, description, author or tags.")] = None,
+    search: Annotated[
+        Line | None,
+        Query(description="Beginnings of words in name, id, tags, description, author; else names that look like it."),
+    ] = None,
     category: Category | None = None,
+    price: PriceModel | None = None,
+    featured: bool | None = None,
+    sort: Sort = Sort.RELEVANCE,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
     cursor: str | None = None,
-) -> Page[CatalogueEntry]:
+) -> CataloguePage:
     """The latest version of every plugin that can be installed."""
-    return await catalogue.search(CatalogueFilter(caller.organization, search=search, category=category), limit, cursor)
+    wanted = Wanted(caller.organization, search=search, category=category, price=price, featured=featured, sort=sort)
+    return await catalogue.search(wanted, limit, cursor)
 
 
 @router.post(
@@ -65,7 +72,7 @@ async def list_marketplace(
     },
 )
 async def publish_version(
-    caller: Annotated[Caller, Depends(require(frozenset({Role.PUBLISHER})))],
+    caller: Annotated[Caller, Depends(require(frozenset({Role.PUBLISHER}), right=Right.PUBLISH))],
     catalogue: Catalogue,
     request: Request,
     response: Response,

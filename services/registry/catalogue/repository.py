@@ -2,9 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
-from sqlalchemy import case, exists, or_
+from sqlalchemy import exists, or_
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -12,18 +11,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.registry.catalogue.levels import Level
 from services.registry.catalogue.offers import Offer, latest
 from services.registry.models import Plugin, PluginPackage, PluginVersion
-
-_MANIFEST = col(PluginVersion.manifest)
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogueFilter:
-    """Which plugins to list for whom; ``after`` is the id of the last plugin of the previous page."""
-
-    organization: str
-    search: str | None = None
-    category: str | None = None
-    after: str | None = None
 
 
 class CatalogueRepository:
@@ -79,25 +66,6 @@ class CatalogueRepository:
         """The bytes of the package with this digest."""
         found = await self._session.get(PluginPackage, digest)
         return None if found is None else found.data
-
-    async def search(self, wanted: CatalogueFilter, limit: int) -> Sequence[tuple[Plugin, PluginVersion]]:
-        """The latest version of each plugin that matches, of those that the organization can install, by plugin id."""
-        own = col(Plugin.publisher_organization) == wanted.organization
-        statement = (
-            select(Plugin, PluginVersion)
-            .join(PluginVersion, col(Plugin.id) == col(PluginVersion.plugin_id))
-            .where(col(PluginVersion.version) == case((own, col(Plugin.latest_version)), else_=Plugin.latest_public))
-            .order_by(col(Plugin.id))
-            .limit(limit)
-        )
-        if wanted.after is not None:
-            statement = statement.where(col(Plugin.id) > wanted.after)
-        if wanted.category is not None:
-            statement = statement.where(_MANIFEST["category"].astext == wanted.category)
-        if wanted.search is not None:
-            texts = (col(Plugin.id), *(_MANIFEST[key].astext for key in ("name", "description", "author", "tags")))
-            statement = statement.where(or_(*(text.icontains(wanted.search, autoescape=True) for text in texts)))
-        return (await self._session.exec(statement)).all()
 
     async def offers(self, plugin_ids: Collection[str]) -> dict[str, list[Offer]]:
         """All versions of each plugin, in no order."""

@@ -1,15 +1,16 @@
 """Documents of the catalogue."""
 
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import msgspec
 from pydantic import Field
 
-from outlet.manifest import Manifest
+from outlet.manifest import Manifest, PriceModel
 from outlet.signing import PublicKey
-from services.common.wire import Document
+from services.common.wire import Document, Page
 from services.registry.catalogue.levels import Level
+from services.registry.listings.models import Listing
 from services.registry.models import PluginVersion
 
 
@@ -74,6 +75,30 @@ class ManifestDocument(Document):
     settings_schema: dict[str, Any] = Field(description="JSON Schema (draft 2020-12) of the configuration.")
 
 
+class PriceDocument(Document):
+    """What a plugin costs. ``amount`` is in the minor unit of the currency (ISO 4217)."""
+
+    model: PriceModel
+    amount: int
+    currency: str | None
+    trial_days: int
+    period: Literal["month", "year"] | None
+
+
+class Rating(Document):
+    """What reviews say; those that are hidden do not count."""
+
+    average: float | None = Field(description="From 1 to 5; null: there are no reviews.")
+    count: int
+    histogram: list[int] = Field(description="How many gave 1, 2, 3, 4 and 5.")
+
+    @classmethod
+    def of(cls, ratings: list[int]) -> Self:
+        count = sum(ratings)
+        total = sum(stars * number for stars, number in enumerate(ratings, 1))
+        return cls(average=round(total / count, 2) if count else None, count=count, histogram=ratings)
+
+
 class CatalogueEntry(ManifestDocument):
     """The latest version of a plugin, and which others there are, highest first."""
 
@@ -82,9 +107,13 @@ class CatalogueEntry(ManifestDocument):
     level: Level
     published_at: datetime
     versions: list[str] = Field(description="Those that can be installed, the highest first.")
+    price: PriceDocument
+    featured: bool
+    downloads: int = Field(description="How many installations there have ever been.")
+    rating: Rating
 
     @classmethod
-    def of(cls, version: PluginVersion, versions: list[str]) -> Self:
+    def of(cls, version: PluginVersion, versions: list[str], listing: Listing) -> Self:
         """The entry of a plugin whose latest version is ``version``."""
         return cls(
             **manifest_members(version),
@@ -93,7 +122,25 @@ class CatalogueEntry(ManifestDocument):
             level=Level(version.level),
             published_at=version.published_at,
             versions=versions,
+            price=PriceDocument.model_validate(read_manifest(version).price),
+            featured=listing.featured,
+            downloads=listing.downloads,
+            rating=Rating.of(listing.ratings),
         )
+
+
+class Facets(Document):
+    """How many of the plugins that match are of each kind, each counted as if that kind was not asked for."""
+
+    categories: dict[str, int] = Field(default_factory=dict)
+    prices: dict[str, int] = Field(default_factory=dict)
+    featured: int = 0
+
+
+class CataloguePage(Page[CatalogueEntry]):
+    """Some plugins of the marketplace."""
+
+    facets: Facets | None = Field(default=None, description="On the first page; null on further ones.")
 
 
 class PublishedVersion(ManifestDocument):

@@ -1,6 +1,7 @@
 """Publishing plugin versions, and finding them."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,15 +13,17 @@ from outlet.package import Package
 from outlet.signing import Statement
 from services.common.auth import Caller
 from services.common.errors import Conflict, Forbidden
-from services.common.wire import Page, decode_cursor, encode_cursor
+from services.common.wire import decode_cursor, encode_cursor, invalid_cursor
+from services.registry.audit.trail import record
 from services.registry.catalogue.checking import manifest_document, open_checked
 from services.registry.catalogue.levels import Level
 from services.registry.catalogue.names import check_distinct
 from services.registry.catalogue.offers import offered
-from services.registry.catalogue.repository import CatalogueFilter, CatalogueRepository
-from services.registry.catalogue.schemas import CatalogueEntry, PublishedVersion
+from services.registry.catalogue.repository import CatalogueRepository
+from services.registry.catalogue.schemas import CatalogueEntry, CataloguePage, Facets, PublishedVersion
 from services.registry.database import Transaction
 from services.registry.installations.announcement import announce_version
+from services.registry.listings.search import Kind, Match, SearchRepository, Sort, Wanted, words_of
 from services.registry.models import Plugin, PluginVersion
 from services.registry.packages.storage import PackageStorage, read_package
 from services.registry.publisher_keys.service import prove
@@ -28,6 +31,8 @@ from services.registry.submissions.checks import Finding, check
 from services.registry.submissions.service import check_findings, submit
 
 log = structlog.get_logger(__name__)
+
+NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,20})?", re.ASCII)
 
 
 class CatalogueService:
@@ -68,6 +73,9 @@ class CatalogueService:
                 check_findings(findings)
                 await submit(session, caller, version, findings, automatic=self._automatic)
             await catalogue.refresh_latest(plugin)
+            if new:
+                about, after = {"pluginId": plugin.id}, {"version": version.version, "digest": version.digest}
+                await record(session, caller.organization, caller, "plugin.publish", about, after=after)
         self._announced()
         if new:
             log.info("plugin published", plugin_id=version.plugin_id, version=version.version, digest=version.digest)
@@ -111,27 +119,65 @@ class CatalogueService:
         await self._packages.write(session, package.digest, package.data)
         return plugin, version, True
 
-    async def search(self, wanted: CatalogueFilter, limit: int, cursor: str | None) -> Page[CatalogueEntry]:
-        """One page of the catalogue, by plugin id."""
-        if cursor is not None:
-            wanted = replace(wanted, after=decode_cursor(cursor, 1)[0])
+    async def search(self, wanted: Wanted, limit: int, cursor: str | None) -> CataloguePage:
+        """One page of the catalogue; the first one with how many plugins there are of each kind."""
+        words = None if wanted.search is None else words_of(wanted.search)
+        if words == ():
+            return CataloguePage(items=[], facets=Facets())  # nothing but marks
+        similar, wanted = _position(wanted, cursor)
         async with self._transaction() as session:
-            catalogue = CatalogueRepository(session)
-            found = await catalogue.search(wanted, limit + 1)
-            offers = await catalogue.offers([plugin.id for plugin, _ in found])
+            searches = SearchRepository(session)
+            await searches.allow_similar()
+            how = None
+            if words is not None:
+                how = Match(words, similar=True) if similar else await searches.choose(wanted, words)
+            found = await searches.page(wanted, how, limit + 1)
+            facets = None if cursor is not None else _facets(await searches.count(wanted, how), wanted)
+            offers = await CatalogueRepository(session).offers([version.plugin_id for _, version, _, _ in found])
         entries = [
             CatalogueEntry.of(
-                version, offered(offers[plugin.id], own=plugin.publisher_organization == wanted.organization)
+                version,
+                offered(offers[plugin.id], own=plugin.publisher_organization == wanted.organization),
+                listing,
             )
-            for plugin, version in found[:limit]
+            for plugin, version, listing, _ in found[:limit]
         ]
-        more = len(found) > limit
-        return Page(items=entries, next_cursor=encode_cursor(entries[-1].plugin_id) if more else None)
+        following = None
+        if len(found) > limit:
+            _, version, _, key = found[limit - 1]
+            matched = "words" if how is None or not how.similar else "similar"
+            following = encode_cursor(wanted.sort.value, matched, key, version.plugin_id)
+        return CataloguePage(items=entries, next_cursor=following, facets=facets)
 
     async def package(self, digest: str) -> bytes:
         """The bytes of a package. Raises as :func:`services.registry.packages.storage.read_package`."""
         async with self._transaction() as session:
             return await read_package(self._packages, session, digest)
+
+
+def _position(wanted: Wanted, cursor: str | None) -> tuple[bool, Wanted]:
+    """Whether the page before was one of similar names, and where it ended. Raises BadRequest (``invalid_cursor``)."""
+    if cursor is None:
+        return False, wanted
+    sort, matched, key, plugin_id = decode_cursor(cursor, 4)
+    if sort != wanted.sort or (sort != Sort.NAME and not NUMBER.fullmatch(key)):
+        raise invalid_cursor()
+    return matched == "similar", replace(wanted, after=(key, plugin_id))
+
+
+def _facets(kinds: Sequence[Kind], wanted: Wanted) -> Facets:
+    """Each facet counts as if it was not filtered by, and the others were."""
+    facets = Facets()
+    for category, price, featured, number in kinds:
+        of_category, of_price = wanted.category in (None, category), wanted.price in (None, price)
+        is_featured = wanted.featured in (None, featured)
+        if of_price and is_featured:
+            facets.categories[category] = facets.categories.get(category, 0) + number
+        if of_category and is_featured:
+            facets.prices[price] = facets.prices.get(price, 0) + number
+        if of_category and of_price and featured:
+            facets.featured += number
+    return facets
 
 
 def check_same(known: PluginVersion, package: Package) -> None:

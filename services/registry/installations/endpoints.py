@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response, status
 
 from outlet.manifest import Category
-from services.common.auth import MANAGES, SEES, Caller, require
+from services.common.auth import MANAGES, SEES, Caller, Right, require
 from services.common.errors import NotFound
 from services.common.runtime_client import StoredData
 from services.common.wire import BEARER, MAX_PAGE, Line, Page, problems
@@ -43,8 +43,8 @@ def _id(installation_id: str) -> UUID:
         raise NotFound("There is no such installation.", code="installation_not_found") from None
 
 
-Seer = Annotated[Caller, Depends(require(SEES))]
-Manager = Annotated[Caller, Depends(require(MANAGES))]
+Seer = Annotated[Caller, Depends(require(SEES, right=Right.READ))]
+Manager = Annotated[Caller, Depends(require(MANAGES, right=Right.INSTALL))]
 Service = Annotated[InstallationService, Depends(_service)]
 Queries = Annotated[InstallationQueries, Depends(_queries)]
 InstallationId = Annotated[UUID, Depends(_id)]
@@ -100,7 +100,7 @@ async def read_stats(caller: Seer, installation_id: InstallationId, queries: Que
     return await queries.stats(caller, installation_id)
 
 
-@router.post("/{installation_id}/activate", responses=CHANGING)
+@router.post("/{installation_id}/activate", responses=CHANGING | problems(402))
 async def activate(
     caller: Manager,
     installation_id: InstallationId,

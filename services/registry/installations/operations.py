@@ -17,12 +17,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.common import directory
 from services.common.errors import Conflict, GatewayTimeout, OutletError, Unavailable
 from services.common.runtime_client import PluginFailed, RuntimeClient, StoredData
+from services.registry.audit.trail import Actor
 from services.registry.database import Transaction
 from services.registry.installations.conclusion import conclude
 from services.registry.installations.lifecycle import Transition
 from services.registry.installations.outcome import Failed, Outcome, Succeeded, Unreached, raise_failure, read_config
 from services.registry.installations.publication import PublicationLog, snapshot
 from services.registry.installations.repository import InstallationRepository
+from services.registry.installations.trail import ACTIONS, State, record_change, shown
 from services.registry.models import Installation, PluginVersion
 
 log = structlog.get_logger(__name__)
@@ -40,6 +42,7 @@ class Operation:
     installation: directory.Installation
     transition: Transition
     before: dict[str, Any] | None
+    by: Actor
     ignore_failure: bool
     stored_data: StoredData | None = None
     discard_backlog: bool = False
@@ -85,21 +88,38 @@ class Operations:
         *,
         revision: int | None,
         before: dict[str, Any] | None,
+        by: Actor,
+        was: State,
         ignore_failure: bool = False,
         stored_data: StoredData | None = None,
         discard_backlog: bool = False,
     ) -> Operation:
-        """Mark the installation, which is locked or new; with a ``revision``, announce its status meanwhile."""
+        """Mark the installation, which is locked or new; with a ``revision``, announce its status meanwhile.
+
+        ``was`` is its state before anything of this operation, for the audit log; ``by`` asked for it.
+        """
         operation_id = installation.operation_id = uuid4()
         installation.operation_started_at = await InstallationRepository(session).now()
         if revision is not None and transition.during is not None:
             installation.status, installation.revision = transition.during, revision
             await PublicationLog(session).announce(installation, version)
+        asked = {} if stored_data is None else {"storedData": stored_data.value}
+        await record_change(
+            session,
+            by,
+            ACTIONS[transition.hook],
+            installation,
+            before=was,
+            after=shown(installation, version),
+            outcome="begun",
+            **asked,
+        )
         return Operation(
             operation_id,
             snapshot(installation, version),
             transition,
             before,
+            by,
             ignore_failure,
             stored_data,
             discard_backlog,
@@ -120,7 +140,13 @@ class Operations:
         )
         async with self._transaction() as session:
             await conclude(
-                session, UUID(installation.id), operation.id, operation.transition, outcome, operation.before
+                session,
+                UUID(installation.id),
+                operation.id,
+                operation.transition,
+                outcome,
+                operation.before,
+                operation.by,
             )
         self.announced()
         raise_failure(outcome, installation.id, operation.transition.hook)

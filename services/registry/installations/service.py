@@ -11,6 +11,7 @@ from services.common.auth import Caller
 from services.common.errors import Conflict, NotFound, Unprocessable
 from services.common.runtime_client import StoredData
 from services.common.secret_settings import SecretKeys
+from services.registry.audit.trail import Actor
 from services.registry.catalogue.offers import check_offered
 from services.registry.catalogue.repository import CatalogueRepository
 from services.registry.catalogue.schemas import read_manifest
@@ -25,6 +26,8 @@ from services.registry.installations.publication import PublicationLog
 from services.registry.installations.repository import InstallationRepository, Row
 from services.registry.installations.schemas import InstallRequest
 from services.registry.installations.scope import check_manages
+from services.registry.installations.trail import NOTHING, State, record_change, shown
+from services.registry.licences.entitlement import check_entitled
 from services.registry.models import Installation, PluginVersion
 from services.registry.packages.storage import PackageStorage
 from services.registry.secret_settings import masks, sealed, with_kept
@@ -58,7 +61,7 @@ class InstallationService:
             overlapping = await installations.overlapping(version.plugin_id, caller.organization, store)
             installation = await self._to_retry(installations, overlapping, store)
             await _check_dependencies(session, manifest, caller.organization, store)
-            before = None
+            before, was = None, NOTHING
             if installation is None:
                 installation = Installation(
                     id=uuid4(),
@@ -75,12 +78,19 @@ class InstallationService:
                 installation.config = sealed(config, secrets, self._keys, installation)
                 await installations.add(installation)
             else:
-                before = remember(installation, INSTALLED)
+                before, was = remember(installation, INSTALLED), await _shown(installations, installation)
                 installation.version, installation.grants = version.version, grants
                 installation.config = sealed(config, secrets, self._keys, installation)
                 installation.installed_by = caller.subject
             operation = await self._operations.begin(
-                session, installation, version, TRANSITIONS[Move.INSTALL], revision=revision, before=before
+                session,
+                installation,
+                version,
+                TRANSITIONS[Move.INSTALL],
+                revision=revision,
+                before=before,
+                by=Actor.of(caller),
+                was=was,
             )
         await self._operations.run(operation)
         return installation.id
@@ -126,9 +136,20 @@ class InstallationService:
             if version.digest != read.digest:
                 raise Conflict("The installation was given another version meanwhile.")
             config = with_kept(config, installation.config, kept)
+            was, held = shown(installation, version), installation.config
             installation.config = sealed(config, secrets, self._keys, installation)
             installation.revision = revision
             await publications.announce(installation, version)
+            changed = [name for name in secrets if held.get(name) != installation.config.get(name)]
+            await record_change(
+                session,
+                caller,
+                "installation.configure",
+                installation,
+                before=was,
+                after=shown(installation, version),
+                secretsChanged=changed,
+            )
         self._operations.announced()
 
     async def _begin(
@@ -150,9 +171,10 @@ class InstallationService:
                 await check_version(self._packages, session, version)
                 manifest = read_manifest(version)
                 await _check_dependencies(session, manifest, installation.organization_id, installation.store_id)
+                await check_entitled(session, installation.organization_id, manifest)
             # What never was installed has set nothing up, so a hook that fails must not keep it from being removed.
             ignore_failure = move is Move.UNINSTALL and (force or installation.installed_at is None)
-            before = remember(installation, STATUS)
+            before, was = remember(installation, STATUS), shown(installation, version)
             discard = backlog is BacklogChoice.DISCARD or _begins_afresh(installation, move, begin_at)
             if backlog is not None:
                 installation.backlog = backlog.published
@@ -163,6 +185,8 @@ class InstallationService:
                 transition,
                 revision=revision,
                 before=before,
+                by=Actor.of(caller),
+                was=was,
                 ignore_failure=ignore_failure,
                 stored_data=stored_data,
                 discard_backlog=discard,
@@ -193,6 +217,12 @@ class InstallationService:
                 installationId=str(found.id),
             )
         return found
+
+
+async def _shown(installations: InstallationRepository, installation: Installation) -> State:
+    """The state of an installation that is locked, with the version that it has now."""
+    row = await installations.get(installation.id)
+    return NOTHING if row is None else shown(*row)
 
 
 async def _version(session: AsyncSession, wanted: InstallRequest, organization: str) -> PluginVersion:

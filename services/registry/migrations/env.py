@@ -1,6 +1,14 @@
 from services.common.database import run_migrations
+from services.registry.audit import models as audit
+from services.registry.licences import models as licences
+from services.registry.listings import models as listings
 from services.registry.models import metadata
-from services.registry.publisher_keys import models as publisher_keys  # noqa: F401  its tables count too
-from services.registry.submissions import models as submissions  # noqa: F401
+from services.registry.publisher_keys import models as publisher_keys
+from services.registry.reviews import models as reviews
+from services.registry.service_accounts import models as service_accounts
+from services.registry.submissions import models as submissions
+
+# Their tables are in the metadata because they were imported.
+TABLES = (audit, licences, listings, publisher_keys, reviews, service_accounts, submissions)
 
 run_migrations(metadata)

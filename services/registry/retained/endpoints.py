@@ -8,6 +8,8 @@ from fastapi.responses import StreamingResponse
 from services.common.auth import MANAGES, Caller, require
 from services.common.runtime_client import RetainedData, RuntimeClient
 from services.common.wire import BEARER, problems
+from services.registry.audit.trail import record
+from services.registry.database import Transaction
 from services.registry.installations.endpoints import InstallationId
 from services.registry.retained.schemas import RetainedDocument, RetainedList
 
@@ -39,11 +41,17 @@ async def list_retained(caller: Manager, runtime: Runtime) -> RetainedList:
     response_class=StreamingResponse,
     responses=problems(401, 403, 404, 422, 503, 504) | {200: {"content": {MEDIA_TYPE: {}}}},
 )
-async def export(caller: Manager, installation_id: InstallationId, runtime: Runtime) -> StreamingResponse:
+async def export(
+    caller: Manager, installation_id: InstallationId, runtime: Runtime, request: Request
+) -> StreamingResponse:
     """All that an installation left, as JSON Lines. An archive that was sent whole ends with a line of type "end"."""
     parts = await runtime.export_retained_data(
         str(installation_id), caller.organization, caller.store, deadline=EXPORT_SECONDS
     )
+    transaction: Transaction = request.app.state.transaction
+    async with transaction() as session:  # before anything of it leaves
+        about = {"installationId": str(installation_id)}
+        await record(session, caller.organization, caller, "retained-data.export", about)
     disposition = f'attachment; filename="{installation_id}.jsonl"'
     return StreamingResponse(parts, media_type=MEDIA_TYPE, headers={"Content-Disposition": disposition})
 

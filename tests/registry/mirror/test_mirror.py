@@ -61,7 +61,7 @@ class World:
         assert (await self.publisher.publish_as(data, sign_package(data, key))).status_code == 201
 
     async def synchronize(self) -> None:
-        headers = self.upstream.caller("mirror")._headers
+        headers = self.upstream.caller("mirror").headers
         async with httpx.AsyncClient(transport=self.between, base_url="http://upstream", headers=headers) as client:
             service: Any = self.copy.app.state.withdrawals
             pinned = frozenset({public_part(self.key).id})

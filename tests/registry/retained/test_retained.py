@@ -98,6 +98,14 @@ async def test_an_export_that_cannot_begin_says_why(
     worker.no_archive = failure
     answered = await owner.get(f"/retained/{ID}/export")
     assert (answered.status_code, answered.json()["code"]) == (status, code)
+    assert (await owner.get("/audit")).json()["items"] == []
+
+
+async def test_an_export_is_told_in_the_audit_log(owner: Client, worker: FakeWorker) -> None:
+    worker.archive = [b"{}"]
+    assert (await owner.get(f"/retained/{ID}/export")).status_code == 200
+    (entry,) = (await owner.get("/audit")).json()["items"]
+    assert (entry["action"], entry["about"]) == ("retained-data.export", {"installationId": ID})
 
 
 @pytest.mark.parametrize("role", ["manager", "cashier"])
