@@ -1,9 +1,11 @@
 """From a plugin's folder to its manifest: plugin.toml says what it is, its code says what it does."""
 
 import importlib
+import re
 import sys
 import tomllib
 import traceback
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from outlet._plugin import Plugin, declared, declared_components
 from outlet.manifest import Category, Dependency, Host, Limits, Manifest, ManifestError, Permission, PluginCall
 
 PLUGIN_FILE = "plugin.toml"
+CHANGELOG_FILE = "CHANGELOG.md"
 NOT_CODE = frozenset({"tests", "test", "build", "dist", "docs"})
 TAKEN = frozenset({*sys.stdlib_module_names, "outlet", "msgspec"})
 
@@ -36,6 +39,7 @@ class _About(msgspec.Struct, forbid_unknown_fields=True):
     homepage: str | None = None
     repository: str | None = None
     license: str | None = None
+    changelog: str | None = None
 
 
 class _Permission(msgspec.Struct, forbid_unknown_fields=True):
@@ -97,6 +101,7 @@ def read_plugin(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
         homepage=about.homepage,
         repository=about.repository,
         license=about.license,
+        changelog=_changelog(folder, about),
         permissions=tuple(Permission(name=part.name, purpose=part.purpose) for part in described.permissions),
         hosts=tuple(Host(name=part.name, purpose=part.purpose) for part in described.hosts),
         calls=tuple(PluginCall(plugin_id=part.plugin, purpose=part.purpose) for part in described.calls),
@@ -145,6 +150,23 @@ def _read_file(path: Path) -> _PluginFile:
         what, _, place = str(error).partition(" - at ")
         key = place.strip("`").removeprefix("$").strip(".") or "the top level"
         raise PackageError(f"{path}: in {key}: {what[:1].lower()}{what[1:]}; correct it there") from error
+
+
+def _changelog(folder: Path, about: _About) -> str:
+    """What plugin.toml says is new, or else the section of CHANGELOG.md whose heading has the version."""
+    if about.changelog is not None:
+        return about.changelog.strip()
+    try:
+        text = (folder / CHANGELOG_FILE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        raise PackageError(f"{folder / CHANGELOG_FILE}: {error}") from error
+    heading = re.compile(rf"##\s+\[?v?{re.escape(about.version)}\]?(\s.*)?")
+    lines = iter(text.splitlines())
+    if not any(heading.fullmatch(line) for line in lines):
+        return ""
+    return "\n".join(takewhile(lambda line: not line.startswith(("# ", "## ")), lines)).strip()
 
 
 def _sources(folder: Path) -> dict[str, bytes]:

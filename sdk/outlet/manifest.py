@@ -42,9 +42,11 @@ INJECTION_POINTS = (
     "Dashboard.Widgets",
 )
 
-Category = Literal["payment", "shipping", "loyalty", "analytics", "integration", "utility", "custom"]
+Category = Literal["payment", "shipping", "loyalty", "analytics", "integration", "utility", "custom", "library"]
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-Lifecycle = Literal["onInstall", "onActivate", "onDeactivate", "onUninstall"]
+Lifecycle = Literal["onInstall", "onActivate", "onDeactivate", "onUninstall", "onUpdate"]
+
+MAX_CHANGELOG: Final = 4_000  # characters
 
 
 class ManifestError(ValueError):
@@ -169,6 +171,8 @@ class Manifest(_Part, frozen=True, kw_only=True):
     homepage: str | None = None
     repository: str | None = None
     license: str | None = None
+    changelog: str = ""
+    """What is new in this version, for whoever decides on the update."""
     permissions: tuple[Permission, ...] = ()
     hosts: tuple[Host, ...] = ()
     calls: tuple[PluginCall, ...] = ()
@@ -227,6 +231,8 @@ def check(manifest: Manifest) -> None:
     for key in ("name", "author", "description"):
         if not getattr(manifest, key).strip():
             raise ManifestError(f"{key}: must not be empty")
+    if len(manifest.changelog) > MAX_CHANGELOG:
+        raise ManifestError(f"changelog: at most {MAX_CHANGELOG} characters of what is new in this version")
     _check_grants(manifest)
     _check_secrets(manifest)
     for hook in manifest.hooks:

@@ -66,6 +66,8 @@ class Installation(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     manifest: Manifest
     breaker: Breaker = CLOSED
     backlog: Backlog = "none"
+    updating: bool = False
+    """Whether it is about to have another version: what is for it is kept meanwhile."""
 
     @property
     def listens(self) -> bool:

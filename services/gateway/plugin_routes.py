@@ -15,7 +15,15 @@ from fastapi.responses import Response
 from outlet.manifest import RouteDeclaration
 from services.common.auth import USES, Caller, require
 from services.common.directory import Directory, Installation
-from services.common.errors import BadGateway, Conflict, GatewayTimeout, NotFound, OutletError, TooManyRequests
+from services.common.errors import (
+    BadGateway,
+    Conflict,
+    GatewayTimeout,
+    NotFound,
+    OutletError,
+    TooManyRequests,
+    Unavailable,
+)
 from services.common.runtime_client import PluginFailed, RouteCall, RouteCaller, RouteReply, RuntimeClient
 from services.gateway.bodies import read_body
 from services.gateway.paths import checked_path
@@ -83,6 +91,13 @@ class PluginRoutes:
                 f"The plugin {plugin_id!r} is not installed {place}.",
                 code="not_installed",
                 remedy=f"Install it, or name the store: ?store= or {STORE_HEADER}.",
+            )
+        if found.status == "active" and found.updating:
+            raise Unavailable(
+                f"The plugin {plugin_id!r} is being updated.",
+                code="plugin_updating",
+                remedy="Wait for as long as Retry-After says, then try again.",
+                headers={"Retry-After": "1"},
             )
         if found.status != "active":
             raise Conflict(

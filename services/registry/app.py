@@ -39,6 +39,10 @@ from services.registry.resealing import reseal
 from services.registry.retained import endpoints as retained
 from services.registry.setting_changes.consumer import SettingChangeConsumer
 from services.registry.settings import RegistrySettings
+from services.registry.updates import endpoints as updates
+from services.registry.updates.keeper import UpdateKeeper
+from services.registry.updates.queries import UpdateQueries
+from services.registry.updates.service import UpdateService
 from services.registry.workers import LiveWorkers, open_redis
 
 log = structlog.get_logger(__name__)
@@ -59,6 +63,7 @@ def create_registry(settings: RegistrySettings, tracing: TracingSettings | None 
     app.include_router(catalogue.router)  # before the installations: neither "marketplace" nor "retained" is one
     app.include_router(catalogue.internal)
     app.include_router(retained.router)
+    app.include_router(updates.router)
     app.include_router(installations.router)
     return app
 
@@ -88,6 +93,9 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     app.state.catalogue = CatalogueService(transaction)
     app.state.installations = InstallationService(transaction, operations, keys)
     app.state.installation_queries = InstallationQueries(transaction, workers)
+    app.state.updates = UpdateService(transaction, operations, keys)
+    app.state.update_queries = UpdateQueries(transaction)
+    app.state.update_keeper = UpdateKeeper(transaction, app.state.updates, operations)
     async with transaction() as session:
         await ReportRepository(session).forget_old_cursors()
     breakers = Breakers(transaction, operations)
@@ -97,6 +105,7 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
             settings=SettingChangeConsumer(bootstrap, transaction, relay.wake).run(),
             executions=follow(bootstrap, EXECUTIONS, REPORTS, ExecutionCounter(transaction).apply),
             statistics=follow(bootstrap, STATISTICS, REPORTS, StatisticsKeeper(transaction).apply),
+            updates=app.state.update_keeper.run(),
             breakers=follow(bootstrap, BREAKERS, REPORTS, partial(carry_out, breakers)),
         )
     )

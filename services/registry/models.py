@@ -120,6 +120,7 @@ class Installation(RegistryModel, table=True):
     """The circuit breaker as :class:`services.common.directory.Breaker`; None: it never opened."""
     backlog: str = Field(default="none", sa_column_kwargs={"server_default": "none"})
     """See :data:`services.common.directory.Backlog`."""
+    updating: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
 
 
 def _installation_reference(*, primary_key: bool = False) -> Any:

@@ -16,6 +16,7 @@ def installation(
     revision: int = 1,
     config: dict[str, Any] | None = None,
     grants: tuple[str, ...] = (),
+    updating: bool = False,
     **declared: Any,
 ) -> Installation:
     """An installation of a plugin that listens to ``sale.created`` and asks for nothing unless told otherwise.
@@ -43,4 +44,5 @@ def installation(
         config=config or {},
         grants=grants,
         manifest=manifest,
+        updating=updating,
     )

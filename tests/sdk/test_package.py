@@ -105,6 +105,33 @@ def test_the_same_plugin_gives_the_same_bytes(folder: Path, tmp_path_factory: py
     assert build(folder).digest != first.digest
 
 
+CHANGES = """# Changelog
+
+## [1.3.0]
+Not yet.
+
+## [1.2.3] - 2026-11-01
+### Fixed
+- Rates.
+
+## 1.2.2
+- Older.
+"""
+
+
+def test_what_is_new_is_the_section_of_the_version(folder: Path) -> None:
+    assert build(folder).manifest.changelog == ""
+    (folder / "CHANGELOG.md").write_text(CHANGES)
+    assert build(folder).manifest.changelog == "### Fixed\n- Rates."
+    edit(folder, 'version = "1.2.3"', 'version = "1.2.2"')
+    assert build(folder).manifest.changelog == "- Older."
+    edit(folder, 'author = "Tests"', 'author = "Tests"\nchangelog = "All of it."')
+    assert build(folder).manifest.changelog == "All of it."
+    edit(folder, "All of it.", "x" * 4_001)
+    with pytest.raises(PackageError, match="changelog: at most 4000 characters"):
+        build(folder)
+
+
 def test_opening_gives_back_what_was_built(folder: Path) -> None:
     built = build(folder)
     assert open_package(built.data) == built

@@ -30,6 +30,7 @@ def snapshot(installation: Installation, version: PluginVersion) -> directory.In
         manifest=read_manifest(version),
         breaker=breaker_of(installation),
         backlog=msgspec.convert(installation.backlog, directory.Backlog),
+        updating=installation.updating,
     )
 
 

@@ -100,6 +100,7 @@ class InstallationSummary(ManifestDocument):
     grants: list[str]
     status: Status
     status_reason: str | None
+    updating: bool = Field(description="Whether it is about to have another version; its events wait meanwhile.")
     installed_at: datetime | None = Field(description="Null until onInstall succeeded.")
     installed_by: str
     last_activated_at: datetime | None

@@ -6,21 +6,21 @@ from uuid import UUID, uuid4
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from outlet.manifest import Manifest
 from services.common.auth import Caller
-from services.common.errors import Conflict, NotFound, Unprocessable
+from services.common.errors import Conflict, NotFound
 from services.common.runtime_client import StoredData
 from services.common.secret_settings import SecretKeys
 from services.registry.catalogue.repository import CatalogueRepository
 from services.registry.catalogue.schemas import read_manifest
-from services.registry.catalogue.versions import satisfies
 from services.registry.configuration import complete_config
 from services.registry.database import Transaction
 from services.registry.installations.backlog import BacklogChoice, BeginAt
+from services.registry.installations.grants import chosen_grants
 from services.registry.installations.lifecycle import TRANSITIONS, Move, Status, check_move, legal_moves
 from services.registry.installations.operations import INSTALLED, STATUS, Operation, Operations, remember
 from services.registry.installations.publication import PublicationLog
 from services.registry.installations.repository import InstallationRepository, Row
+from services.registry.installations.requirements import check_dependencies
 from services.registry.installations.schemas import InstallRequest
 from services.registry.installations.scope import check_manages
 from services.registry.models import Installation, PluginVersion
@@ -44,12 +44,12 @@ class InstallationService:
             secrets = manifest.secret_settings()
             with_kept(wanted.config, {}, masks(wanted.config, secrets))  # an installation that begins has none to keep
             config = await complete_config(wanted.config, manifest.settings_schema, secrets=secrets)
-            grants = _grants(manifest, wanted.grants)
+            grants = chosen_grants(manifest, wanted.grants)
             revision = await PublicationLog(session).next_revision()
             installations = InstallationRepository(session)
             overlapping = await installations.overlapping(version.plugin_id, caller.organization, store)
             installation = await self._to_retry(installations, overlapping, store)
-            await _check_dependencies(session, manifest, caller.organization, store)
+            await check_dependencies(session, manifest, caller.organization, store)
             before = None
             if installation is None:
                 installation = Installation(
@@ -140,7 +140,7 @@ class InstallationService:
             installation, version = await self._lock(session, caller, installation_id, move)
             if move is Move.ACTIVATE:
                 manifest = read_manifest(version)
-                await _check_dependencies(session, manifest, installation.organization_id, installation.store_id)
+                await check_dependencies(session, manifest, installation.organization_id, installation.store_id)
             # What never was installed has set nothing up, so a hook that fails must not keep it from being removed.
             ignore_failure = move is Move.UNINSTALL and (force or installation.installed_at is None)
             before = remember(installation, STATUS)
@@ -200,39 +200,6 @@ async def _version(session: AsyncSession, wanted: InstallRequest) -> PluginVersi
             code="version_not_found",
         )
     return version
-
-
-def _grants(manifest: Manifest, wanted: list[str] | None) -> list[str]:
-    asked = list(manifest.wanted_grants())
-    if wanted is None:
-        return asked
-    unknown = [name for name in wanted if name not in asked]
-    if unknown:
-        raise Unprocessable(
-            "Only what the plugin asks for can be granted.",
-            code="invalid_grants",
-            errors=[{"path": "grants", "message": f"{name!r} is none of {asked}"} for name in unknown],
-        )
-    return [name for name in asked if name in wanted]
-
-
-async def _check_dependencies(session: AsyncSession, manifest: Manifest, organization: str, store: str | None) -> None:
-    if not manifest.dependencies:
-        return
-    present = await InstallationRepository(session).installed_versions(organization, store)
-    missing = [
-        {"pluginId": each.plugin_id, "version": each.version, "installed": present.get(each.plugin_id)}
-        for each in manifest.dependencies
-        if each.plugin_id not in present or not satisfies(present[each.plugin_id], each.version)
-    ]
-    if missing:
-        names = ", ".join(f"{each['pluginId']} {each['version']}" for each in missing)
-        raise Conflict(
-            f"The plugin needs other plugins that are not installed here: {names}.",
-            code="dependencies_missing",
-            remedy="Install them first.",
-            missing=missing,
-        )
 
 
 def _begins_afresh(installation: Installation, move: Move, begin_at: BeginAt) -> bool:

@@ -168,6 +168,10 @@ class Lane:
             return []
         if admitted is not Admission.RUN and self.untried:
             self.endings.hold(self)
+        if current.digest != self.installation.digest:
+            # This lane's turn is in the former version's guest; the ledger brings its events to the new one's.
+            self.endings.hold(self)
+            admitted = Admission.HOLD
         if admitted is Admission.HOLD:
             self.give_back()
             return []

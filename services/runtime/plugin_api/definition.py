@@ -27,6 +27,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,19}")
 RESERVED = frozenset({"id", "created_at", "installation_id", "and", "or"})
 MAX_COLUMNS = 64
+MAX_COLUMNS_OF_ALL_VERSIONS = 256
 
 
 class ColumnDefinition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -102,21 +103,65 @@ def create_statements(table: str, definition: TableDefinition) -> list[str]:
     return [*statements, *protect(table, OWN_INSTALLATION)]
 
 
-def extend_statements(table: str, known: TableDefinition, wanted: TableDefinition) -> list[str]:
-    """The DDL that takes ``known`` to ``wanted``, which may only add. Raises ApiRefusal otherwise."""
+def merged(known: TableDefinition, wanted: TableDefinition) -> TableDefinition:
+    """The table that serves what ``wanted`` declares and all that was declared before. Raises ApiRefusal.
+
+    Installations of several versions share the table, and each may go back to its former version. So nothing is taken
+    away: a column that is not declared any more stays, and what fills it in new rows is its default or null.
+    """
     for name, column in known.columns.items():
-        if wanted.columns.get(name) != column:
-            raise ApiRefusal("table_conflict", f"column {name!r} exists differently; a table can only gain columns")
-    added = {name: column for name, column in wanted.columns.items() if name not in known.columns}
-    for name, column in added.items():
-        if not column.nullable and column.default is None:
+        _check_kept(name, column, wanted.columns.get(name))
+    for name, column in wanted.columns.items():
+        if name not in known.columns and not column.nullable and column.default is None:
             raise ApiRefusal("table_conflict", f"the new column {name!r} needs a default or must be nullable")
     if set(wanted.unique) != set(known.unique):
         raise ApiRefusal("table_conflict", "unique constraints of a table that exists cannot change")
+    kept = {name: _with_default(column, wanted.columns.get(name)) for name, column in known.columns.items()}
+    indexes = tuple(dict.fromkeys([*known.indexes, *wanted.indexes]))
+    columns = {**wanted.columns, **kept}
+    if len(columns) > MAX_COLUMNS_OF_ALL_VERSIONS:
+        raise ApiRefusal(
+            "table_conflict",
+            f"with what former versions had, a table has at most {MAX_COLUMNS_OF_ALL_VERSIONS} columns",
+        )
+    return TableDefinition(columns=columns, unique=known.unique, indexes=indexes)
+
+
+def extend_statements(table: str, known: TableDefinition, whole: TableDefinition) -> list[str]:
+    """The DDL that takes a table from ``known`` to ``whole``, which :func:`merged` made of it."""
+    added = {name: column for name, column in whole.columns.items() if name not in known.columns}
+    given = {
+        name: column
+        for name, column in whole.columns.items()
+        if name in known.columns and column.default is not None and known.columns[name].default is None
+    }
     return [
         *(f"ALTER TABLE {table} ADD COLUMN {_column(name, column)}" for name, column in added.items()),
-        *(_index(table, columns, unique=False) for columns in wanted.indexes if columns not in known.indexes),
+        *(
+            f'ALTER TABLE {table} ALTER COLUMN "{name}" SET DEFAULT {_literal(column)}'
+            for name, column in given.items()
+        ),
+        *(_index(table, columns, unique=False) for columns in whole.indexes if columns not in known.indexes),
     ]
+
+
+def _check_kept(name: str, column: ColumnDefinition, wanted: ColumnDefinition | None) -> None:
+    if wanted is None:
+        if not column.nullable and column.default is None:
+            raise ApiRefusal(
+                "table_conflict",
+                f"column {name!r} cannot be left out: new rows would have no value for it, and the former version "
+                "needs one when it is gone back to; give it a default first, in a version that still has it",
+            )
+        return
+    if (wanted.type, wanted.nullable) != (column.type, column.nullable):
+        raise ApiRefusal("table_conflict", f"column {name!r} exists differently; its type and nullable cannot change")
+    if None not in (column.default, wanted.default) and wanted.default != column.default:
+        raise ApiRefusal("table_conflict", f"column {name!r} has the default {column.default!r}, which cannot change")
+
+
+def _with_default(column: ColumnDefinition, wanted: ColumnDefinition | None) -> ColumnDefinition:
+    return column if wanted is None or wanted.default is None else wanted
 
 
 def _column(name: str, column: ColumnDefinition) -> str:

@@ -7,7 +7,14 @@ from services.runtime.sandbox.guest import GuestCall, ScopeData
 from services.runtime.sandbox.invocation import ApiHandler, Delivery, RunningCall
 from services.runtime.sandbox.launcher import Zygote
 from services.runtime.sandbox.limits import OperatorLimits
-from services.runtime.sandbox.payloads import RouteRequest, hook_payload, read_route_result, route_payload
+from services.runtime.sandbox.payloads import (
+    RouteRequest,
+    UpdateRequest,
+    hook_payload,
+    read_route_result,
+    route_payload,
+    update_payload,
+)
 from services.runtime.sandbox.pool import GuestKey, SandboxPool
 from services.runtime.sandbox.tiers import MEANING, SandboxTooWeak, detect_tier, require_tier, suffices
 
@@ -26,6 +33,7 @@ __all__ = [
     "SandboxTooWeak",
     "SandboxUnavailable",
     "ScopeData",
+    "UpdateRequest",
     "Zygote",
     "detect_tier",
     "hide_from_other_processes",
@@ -34,4 +42,5 @@ __all__ = [
     "require_tier",
     "route_payload",
     "suffices",
+    "update_payload",
 ]

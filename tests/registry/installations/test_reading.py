@@ -91,14 +91,19 @@ async def test_the_documentation_describes_what_is_answered(registry: Registry) 
     assert set(schema["paths"]) == {
         "/api/plugins",
         "/api/plugins/install",
+        "/api/plugins/install/plan",
         "/api/plugins/marketplace",
+        "/api/plugins/policies/updates",
         "/api/plugins/retained",
         "/api/plugins/retained/{installation_id}/export",
+        "/api/plugins/updates",
         "/api/plugins/{installation_id}",
         "/api/plugins/{installation_id}/activate",
         "/api/plugins/{installation_id}/config",
         "/api/plugins/{installation_id}/deactivate",
+        "/api/plugins/{installation_id}/rollback",
         "/api/plugins/{installation_id}/stats",
+        "/api/plugins/{installation_id}/update",
         "/internal/packages/{digest}",
     }
     details = schema["components"]["schemas"]["InstallationDetails"]["properties"]

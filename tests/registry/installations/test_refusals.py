@@ -73,7 +73,7 @@ async def test_illegal_moves_say_what_is_legal(owner: Client, plugin_id: str, wo
     problem = refused.json()
     assert (refused.status_code, problem["code"]) == (409, "illegal_transition")
     assert problem["presentStatus"] == "inactive"
-    assert problem["legalMoves"] == ["activate", "configure", "uninstall"]
+    assert problem["legalMoves"] == ["activate", "configure", "roll back", "uninstall", "update"]
     await owner.post(f"{path}/activate")
     active = await owner.delete(path)
     assert (active.status_code, active.json()["remedy"][:20]) == (409, "Deactivate it first.")
