@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import TypeVar
 from uuid import UUID
 
 from sqlalchemy import func
@@ -14,6 +15,8 @@ from services.registry.installations.lifecycle import Status
 from services.registry.models import Installation, Plugin, PluginVersion
 from services.registry.updates.models import PendingUpdate, PreviousVersion, SkippedVersion, UpdatePolicy
 from services.registry.updates.policies import Policy
+
+Kept = TypeVar("Kept", PendingUpdate, PreviousVersion)
 
 
 class UpdateRepository:
@@ -42,21 +45,21 @@ class UpdateRepository:
         await self._session.delete(row)
         await self._session.flush()
 
-    async def kept(self) -> Sequence[tuple[PendingUpdate | PreviousVersion, Installation, PluginVersion]]:
+    async def kept(self) -> list[tuple[PendingUpdate | PreviousVersion, Installation, PluginVersion]]:
         """Every configuration that installations had, or are to have, with the version that it is for."""
-        found: list[tuple[PendingUpdate | PreviousVersion, Installation, PluginVersion]] = []
-        for kind in (PendingUpdate, PreviousVersion):
-            statement = (
-                select(kind, Installation, PluginVersion)
-                .join(Installation, col(Installation.id) == col(kind.installation_id))
-                .join(
-                    PluginVersion,
-                    (col(PluginVersion.plugin_id) == col(Installation.plugin_id))
-                    & (col(PluginVersion.version) == col(kind.version)),
-                )
+        return [*await self._with_version(PendingUpdate), *await self._with_version(PreviousVersion)]
+
+    async def _with_version(self, kind: type[Kept]) -> Sequence[tuple[Kept, Installation, PluginVersion]]:
+        statement = (
+            select(kind, Installation, PluginVersion)
+            .join(Installation, col(Installation.id) == col(kind.installation_id))
+            .join(
+                PluginVersion,
+                (col(PluginVersion.plugin_id) == col(Installation.plugin_id))
+                & (col(PluginVersion.version) == col(kind.version)),
             )
-            found += (await self._session.exec(statement)).all()
-        return found
+        )
+        return (await self._session.exec(statement)).all()
 
     async def abandoned(self, lifetime: timedelta) -> Sequence[UUID]:
         """The installations whose update began longer ago than ``lifetime``: whoever ran it is gone."""
