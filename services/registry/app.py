@@ -24,6 +24,7 @@ from services.common.tracing import TracingSettings
 from services.registry.catalogue import endpoints as catalogue
 from services.registry.catalogue.service import CatalogueService
 from services.registry.database import Transaction, open_engine, transactions
+from services.registry.dependencies.service import DependencyService
 from services.registry.following import follow
 from services.registry.installations import endpoints as installations
 from services.registry.installations.operations import Operations
@@ -92,9 +93,10 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     app.state.verifier = TokenVerifier(settings)
     app.state.catalogue = CatalogueService(transaction)
     app.state.installations = InstallationService(transaction, operations, keys)
+    app.state.dependencies = DependencyService(transaction, app.state.installations)
     app.state.installation_queries = InstallationQueries(transaction, workers)
     app.state.updates = UpdateService(transaction, operations, keys)
-    app.state.update_queries = UpdateQueries(transaction)
+    app.state.update_queries = UpdateQueries(transaction, app.state.dependencies)
     app.state.update_keeper = UpdateKeeper(transaction, app.state.updates, operations)
     async with transaction() as session:
         await ReportRepository(session).forget_old_cursors()

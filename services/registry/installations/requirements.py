@@ -6,6 +6,7 @@ from outlet.manifest import Manifest
 from services.common.errors import Conflict
 from services.registry.catalogue.schemas import read_manifest
 from services.registry.catalogue.versions import satisfies
+from services.registry.installations.lifecycle import Status
 from services.registry.installations.repository import InstallationRepository
 from services.registry.models import Installation
 
@@ -25,7 +26,7 @@ async def check_dependencies(session: AsyncSession, manifest: Manifest, organiza
         raise Conflict(
             f"The plugin needs other plugins that are not installed here: {names}.",
             code="dependencies_missing",
-            remedy="Install them first.",
+            remedy="Install them first, or with it: withDependencies.",
             missing=missing,
         )
 
@@ -59,4 +60,18 @@ async def check_dependants(session: AsyncSession, installation: Installation, ve
                 {"installationId": str(other.id), "pluginId": other.plugin_id, "accepts": accepted}
                 for other, accepted in refusing
             ],
+        )
+
+
+async def check_not_needed(session: AsyncSession, installation: Installation, *, active_only: bool) -> None:
+    """Raises Conflict (``needed_by_others``) when others, or active ones only, need an installation."""
+    found = await dependants(session, installation.organization_id, installation.plugin_id, installation.store_id)
+    needing = [other for other, _ in found if not active_only or other.status == Status.ACTIVE]
+    if needing:
+        names = ", ".join(f"{each.plugin_id} {each.version}" for each in needing)
+        raise Conflict(
+            f"Other plugins need {installation.plugin_id!r}: {names}.",
+            code="needed_by_others",
+            remedy="Do the same with them first, or ask for it with cascade=true.",
+            dependants=[{"installationId": str(each.id), "pluginId": each.plugin_id} for each in needing],
         )

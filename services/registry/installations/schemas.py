@@ -33,6 +33,10 @@ class InstallRequest(Request):
     grants: list[Line] | None = Field(
         default=None, description="Names of the permissions to grant; without it, all that the plugin asks for."
     )
+    with_dependencies: bool = Field(
+        default=False,
+        description="Install what it needs too, in the same place and with all that it asks for; see the plan.",
+    )
 
 
 class ConfigRequest(Request):

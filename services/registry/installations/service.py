@@ -20,7 +20,7 @@ from services.registry.installations.lifecycle import TRANSITIONS, Move, Status,
 from services.registry.installations.operations import INSTALLED, STATUS, Operation, Operations, remember
 from services.registry.installations.publication import PublicationLog
 from services.registry.installations.repository import InstallationRepository, Row
-from services.registry.installations.requirements import check_dependencies
+from services.registry.installations.requirements import check_dependencies, check_not_needed
 from services.registry.installations.schemas import InstallRequest
 from services.registry.installations.scope import check_manages
 from services.registry.models import Installation, PluginVersion
@@ -39,7 +39,7 @@ class InstallationService:
         """Install a plugin, or try again where onInstall failed before; the installation's id."""
         store = caller.choose_store(wanted.store_id)
         async with self._transaction() as session:
-            version = await _version(session, wanted)
+            version = await wanted_version(session, wanted.plugin_id, wanted.version)
             manifest = read_manifest(version)
             secrets = manifest.secret_settings()
             with_kept(wanted.config, {}, masks(wanted.config, secrets))  # an installation that begins has none to keep
@@ -141,6 +141,8 @@ class InstallationService:
             if move is Move.ACTIVATE:
                 manifest = read_manifest(version)
                 await check_dependencies(session, manifest, installation.organization_id, installation.store_id)
+            if move in (Move.DEACTIVATE, Move.UNINSTALL):
+                await check_not_needed(session, installation, active_only=move is Move.DEACTIVATE)
             # What never was installed has set nothing up, so a hook that fails must not keep it from being removed.
             ignore_failure = move is Move.UNINSTALL and (force or installation.installed_at is None)
             before = remember(installation, STATUS)
@@ -186,20 +188,21 @@ class InstallationService:
         return found
 
 
-async def _version(session: AsyncSession, wanted: InstallRequest) -> PluginVersion:
+async def wanted_version(session: AsyncSession, plugin_id: str, version: str | None) -> PluginVersion:
+    """A version in the catalogue; None: the latest. Raises NotFound."""
     catalogue = CatalogueRepository(session)
-    latest = await catalogue.latest(wanted.plugin_id)
+    latest = await catalogue.latest(plugin_id)
     if latest is None:
-        raise NotFound(f"The catalogue has no plugin {wanted.plugin_id!r}.", code="plugin_not_found")
-    if wanted.version is None:
-        return latest
-    version = await catalogue.version(wanted.plugin_id, wanted.version)
+        raise NotFound(f"The catalogue has no plugin {plugin_id!r}.", code="plugin_not_found")
     if version is None:
+        return latest
+    found = await catalogue.version(plugin_id, version)
+    if found is None:
         raise NotFound(
-            f"The plugin {wanted.plugin_id!r} has no version {wanted.version!r}; the latest is {latest.version}.",
+            f"The plugin {plugin_id!r} has no version {version!r}; the latest is {latest.version}.",
             code="version_not_found",
         )
-    return version
+    return found
 
 
 def _begins_afresh(installation: Installation, move: Move, begin_at: BeginAt) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 
 from services.common.wire import BEARER, Line, problems
-from services.registry.installations.endpoints import CHANGING, READING, InstallationId, Manager, Queries, Seer
+from services.registry.installations.endpoints import CHANGING, InstallationId, Manager, Queries, Seer
 from services.registry.installations.schemas import InstallationDetails
 from services.registry.updates.queries import UpdateQueries
 from services.registry.updates.schemas import InstallPlan, PolicyDocument, UpdatePlan, UpdateRequest, UpdateSummary
@@ -48,12 +48,16 @@ async def set_policy(caller: Manager, reading: Reading, wanted: PolicyDocument) 
     return wanted
 
 
-@router.get("/install/plan", responses=READING)
+@router.get("/install/plan", responses=problems(401, 403, 404, 409, 422))
 async def plan_installation(
-    _: Seer, reading: Reading, plugin_id: Annotated[Line, Query(alias="pluginId")], version: Version = None
+    caller: Seer,
+    reading: Reading,
+    plugin_id: Annotated[Line, Query(alias="pluginId")],
+    version: Version = None,
+    store_id: Annotated[Line | None, Query(alias="storeId")] = None,
 ) -> InstallPlan:
-    """What a plugin asks for, and why, before it is installed."""
-    return await reading.install_plan(plugin_id, version)
+    """What a plugin asks for and why, and which others it needs, before it is installed."""
+    return await reading.install_plan(caller, plugin_id, version, store_id)
 
 
 @router.get("/{installation_id}/update", responses=problems(401, 403, 404, 409, 422))

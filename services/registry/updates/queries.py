@@ -5,11 +5,11 @@ from uuid import UUID
 
 from outlet.manifest import Manifest
 from services.common.auth import Caller
-from services.common.errors import NotFound, Unprocessable
-from services.registry.catalogue.repository import CatalogueRepository
+from services.common.errors import Unprocessable
 from services.registry.catalogue.schemas import read_manifest
 from services.registry.catalogue.versions import precedence
 from services.registry.database import Transaction
+from services.registry.dependencies.service import DependencyService
 from services.registry.installations.repository import InstallationRepository, Row
 from services.registry.installations.scope import check_sees
 from services.registry.models import Installation, PluginVersion
@@ -21,6 +21,7 @@ from services.registry.updates.repository import UpdateRepository
 from services.registry.updates.schemas import (
     ChangeDocument,
     InstallPlan,
+    NeededDocument,
     PreviousDocument,
     SettingsChange,
     SkippedDocument,
@@ -35,8 +36,9 @@ from services.registry.updates.service import next_config
 class UpdateQueries:
     """What a caller may see of updates."""
 
-    def __init__(self, transaction: Transaction) -> None:
+    def __init__(self, transaction: Transaction, dependencies: DependencyService) -> None:
         self._transaction = transaction
+        self._dependencies = dependencies
 
     async def policy(self, organization: str) -> Policy:
         """Which updates of an organization happen by themselves."""
@@ -71,15 +73,9 @@ class UpdateQueries:
         target = chosen.target if wanted is None else named(row[0], versions, wanted)
         return await _plan(row, chosen, target, versions, skipped, previous)
 
-    async def install_plan(self, plugin_id: str, wanted: str | None) -> InstallPlan:
-        """What an installation of a plugin would ask for. Raises NotFound."""
-        async with self._transaction() as session:
-            catalogue = CatalogueRepository(session)
-            latest = await catalogue.latest(plugin_id)
-            version = latest if wanted is None else await catalogue.version(plugin_id, wanted)
-        if version is None:
-            code = "plugin_not_found" if latest is None else "version_not_found"
-            raise NotFound(f"The catalogue has no such version of {plugin_id!r}.", code=code)
+    async def install_plan(self, caller: Caller, plugin_id: str, wanted: str | None, store: str | None) -> InstallPlan:
+        """What an installation of a plugin would ask for, and what it needs. Raises NotFound or Conflict."""
+        *needed, (_, version) = await self._dependencies.plan(caller, plugin_id, wanted, store)
         manifest = read_manifest(version)
         return InstallPlan(
             plugin_id=plugin_id,
@@ -87,6 +83,15 @@ class UpdateQueries:
             wishes=_documents(wishes(manifest)),
             settings_schema=manifest.settings_schema,
             changelog=manifest.changelog,
+            needs=[
+                NeededDocument(
+                    plugin_id=chosen.plugin_id,
+                    version=chosen.version,
+                    installed=chosen.installed,
+                    wishes=_documents(wishes(read_manifest(row))),
+                )
+                for chosen, row in needed
+            ],
         )
 
 

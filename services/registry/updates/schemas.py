@@ -129,6 +129,15 @@ class UpdatePlan(Document):
     skipped: list[SkippedDocument]
 
 
+class NeededDocument(Document):
+    """A plugin that another one needs, in the version that is installed or would be, and what it asks for."""
+
+    plugin_id: str
+    version: str
+    installed: bool
+    wishes: list[WishDocument]
+
+
 class InstallPlan(Document):
     """What an installation would do."""
 
@@ -137,3 +146,4 @@ class InstallPlan(Document):
     wishes: list[WishDocument] = Field(description="What can be granted, by name.")
     settings_schema: dict[str, Any]
     changelog: str
+    needs: list[NeededDocument] = Field(description="In the order in which they would be installed.")

@@ -88,10 +88,7 @@ async def test_missing_dependencies(registry: Registry, owner: Client, worker: F
 
     await owner.install(needed, storeId="s1")
     await assert_refused(owner, 409, "dependencies_missing", wanting)  # it would be missing in the other stores
-    path = f"/{(await owner.install(wanting, storeId='s1'))['id']}"
-    (present,) = (await owner.get(pluginId=needed)).json()["items"]
-    await owner.delete(f"/{present['id']}")
-    assert (await owner.post(f"{path}/activate")).json()["code"] == "dependencies_missing"
+    await owner.install(wanting, storeId="s1")
 
 
 async def test_a_dependency_of_another_version(registry: Registry, owner: Client, worker: FakeWorker) -> None:
