@@ -38,6 +38,9 @@ from services.registry.reports.repository import ReportRepository
 from services.registry.reports.statistics import StatisticsKeeper
 from services.registry.resealing import reseal
 from services.registry.retained import endpoints as retained
+from services.registry.rollouts import endpoints as rollouts
+from services.registry.rollouts.keeper import RolloutKeeper
+from services.registry.rollouts.service import RolloutService
 from services.registry.setting_changes.consumer import SettingChangeConsumer
 from services.registry.settings import RegistrySettings
 from services.registry.updates import endpoints as updates
@@ -65,6 +68,7 @@ def create_registry(settings: RegistrySettings, tracing: TracingSettings | None 
     app.include_router(catalogue.internal)
     app.include_router(retained.router)
     app.include_router(updates.router)
+    app.include_router(rollouts.router)
     app.include_router(installations.router)
     return app
 
@@ -97,6 +101,8 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     app.state.installation_queries = InstallationQueries(transaction, workers)
     app.state.updates = UpdateService(transaction, operations, keys)
     app.state.update_queries = UpdateQueries(transaction, app.state.dependencies)
+    app.state.rollouts = RolloutService(transaction)
+    app.state.rollout_keeper = RolloutKeeper(transaction, app.state.updates)
     app.state.update_keeper = UpdateKeeper(transaction, app.state.updates, operations)
     async with transaction() as session:
         await ReportRepository(session).forget_old_cursors()
@@ -107,7 +113,8 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
             settings=SettingChangeConsumer(bootstrap, transaction, relay.wake).run(),
             executions=follow(bootstrap, EXECUTIONS, REPORTS, ExecutionCounter(transaction).apply),
             statistics=follow(bootstrap, STATISTICS, REPORTS, StatisticsKeeper(transaction).apply),
-            updates=app.state.update_keeper.run(),
+            updates=app.state.update_keeper.run(settings.update_turn_seconds),
+            rollouts=app.state.rollout_keeper.run(settings.update_turn_seconds),
             breakers=follow(bootstrap, BREAKERS, REPORTS, partial(carry_out, breakers)),
         )
     )

@@ -22,7 +22,6 @@ from services.registry.updates.service import Decision, UpdateService, next_conf
 
 log = structlog.get_logger(__name__)
 
-TURN_SECONDS = 5.0
 BY_POLICY = "update policy"
 PASSING = frozenset({"conflict", "operation_in_progress", "operation_superseded", "illegal_transition"})
 """Refusals that say only that somebody else was quicker."""
@@ -36,14 +35,14 @@ class UpdateKeeper:
         self._updates = updates
         self._operations = operations
 
-    async def run(self) -> None:
-        """A database or workers that are away delay."""
+    async def run(self, pause: float) -> None:
+        """Take a turn, pause for some seconds, and so on; a database or workers that are away delay."""
         while True:
             try:
                 await self.turn()
             except Unavailable as error:
                 log.warning("updates not looked at, trying again", error=error.detail)
-            await asyncio.sleep(TURN_SECONDS)
+            await asyncio.sleep(pause)
 
     async def turn(self) -> None:
         """Go on with what was left half done, and begin what is due. Raises Unavailable."""

@@ -13,6 +13,7 @@ from sqlmodel.sql.expression import Select
 
 from services.registry.installations.lifecycle import Status
 from services.registry.models import Installation, Plugin, PluginVersion
+from services.registry.rollouts.models import ONGOING, Rollout
 from services.registry.updates.models import PendingUpdate, PreviousVersion, SkippedVersion, UpdatePolicy
 from services.registry.updates.policies import Policy
 
@@ -98,9 +99,18 @@ class UpdateRepository:
         await self._session.exec(statement.on_conflict_do_update(index_elements=["organization_id"], set_=changes))
 
     async def behind(self) -> Sequence[tuple[Installation, PluginVersion]]:
-        """What may be updated by itself: the installations that are behind, of organizations with a policy."""
+        """What may be updated by itself: what is behind, of organizations with a policy, and in no roll-out."""
         policies = select(col(UpdatePolicy.organization_id)).where(col(UpdatePolicy.policy) != Policy.MANUAL)
-        statement = _with_versions().where(col(Installation.organization_id).in_(policies))
+        by_rollout = (
+            select(Rollout)
+            .where(
+                col(Rollout.organization_id) == col(Installation.organization_id),
+                col(Rollout.plugin_id) == col(Installation.plugin_id),
+                col(Rollout.state).in_(ONGOING),
+            )
+            .exists()
+        )
+        statement = _with_versions().where(col(Installation.organization_id).in_(policies), ~by_rollout)
         ordered = statement.order_by(col(Installation.created_at), col(Installation.id))
         return (await self._session.exec(ordered)).all()
 

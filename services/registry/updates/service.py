@@ -60,6 +60,10 @@ class UpdateService:
         self._operations = operations
         self._keys = keys
 
+    def announced(self) -> None:
+        """There is something in the outbox."""
+        self._operations.announced()
+
     async def update(self, caller: Caller, installation_id: UUID, wanted: UpdateRequest) -> None:
         """Update an installation: onUpdate runs in the new version, and the installation has it once that succeeded."""
         async with self._transaction() as session:

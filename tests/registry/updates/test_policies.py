@@ -1,12 +1,15 @@
 """What happens by itself when a version is published, and what waits for somebody to agree."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.common.errors import Unavailable
 from services.registry.updates.policies import Policy, choose
-from tests.registry.platform import Client, LocalRegistry
+from tests.registry.platform import Client, LocalRegistry, running_registry
 from tests.registry.updates.test_updates import MORE, active
 from tests.registry.worker import FAILS, SUCCEEDS, FakeWorker, running_worker
 
@@ -199,3 +202,29 @@ async def test_a_plan_of_an_installation_shows_what_the_plugin_asks_for_and_why(
     assert plan["version"] == "1.0.0"
     assert (await owner.get("/install/plan", pluginId="nobody-has-it")).json()["code"] == "plugin_not_found"
     assert (await owner.get("/install/plan", pluginId=plugin_id, version="7.0.0")).json()["code"] == "version_not_found"
+
+
+async def test_the_registry_takes_its_turns_by_itself(
+    database: Callable[[str], Awaitable[str]],
+    worker: FakeWorker,
+    workers_url: str,
+    kafka_brokers: list[str],
+    tmp_path: Path,
+) -> None:
+    arguments = (await database("turns"), workers_url, kafka_brokers[0], tmp_path / "keys")
+    async with running_registry(*arguments, update_turn_seconds=0.05) as registry:
+        owner = registry.caller("owner")
+        plugin_id = await registry.publish()
+        path = await active(owner, plugin_id)
+        store = await registry.publish()
+        await owner.install(store, storeId="s1")
+        await set_policy(owner, "patch")
+        await registry.publish(plugin_id, "1.0.1")
+        await registry.publish(store, "2.0.0")
+        wanted = {"pluginId": store, "percents": [100], "windowSeconds": 0, "minimumRuns": 0}
+        rollout = (await owner.post("/rollouts", wanted)).json()["id"]
+        async with asyncio.timeout(20):
+            while await state(owner, path) != ("1.0.1", "up-to-date"):
+                pass
+            while (await owner.get(f"/rollouts/{rollout}")).json()["state"] != "completed":
+                pass

@@ -1,4 +1,4 @@
-"""Updates of installations: under way, to go back to, skipped, and the policies of organizations."""
+"""Updates of installations: under way, to go back to, skipped, by policy, and in stages."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -48,10 +48,56 @@ def upgrade() -> None:
         _moment("changed_at"),
         sa.Column("changed_by", sa.String(), nullable=False),
     )
+    _create_rollouts()
+
+
+def _create_rollouts() -> None:
+    op.create_table(
+        "rollout",
+        sa.Column("id", sa.Uuid(), primary_key=True),
+        sa.Column("organization_id", sa.String(), nullable=False),
+        sa.Column("plugin_id", sa.String(), nullable=False),
+        sa.Column("version", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=True),
+        sa.Column("percents", JSONB(), nullable=False),
+        sa.Column("stage", sa.Integer(), nullable=False),
+        sa.Column("new_grants", JSONB(), nullable=False),
+        sa.Column("error_rate", sa.Float(), nullable=False),
+        sa.Column("minimum_runs", sa.Integer(), nullable=False),
+        sa.Column("window_seconds", sa.Integer(), nullable=False),
+        _moment("created_at"),
+        sa.Column("created_by", sa.String(), nullable=False),
+    )
+    op.create_index(
+        "rollout_ongoing",
+        "rollout",
+        ["organization_id", "plugin_id"],
+        unique=True,
+        postgresql_where=sa.text("state IN ('running', 'rolling-back')"),
+    )
+    op.create_table(
+        "rollout_member",
+        sa.Column("rollout_id", sa.Uuid(), sa.ForeignKey("rollout.id", ondelete="CASCADE"), primary_key=True),
+        _installation(),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=True),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("base_runs", sa.BigInteger(), nullable=False),
+        sa.Column("base_errors", sa.BigInteger(), nullable=False),
+    )
 
 
 def downgrade() -> None:
-    for table in ("update_policy", "skipped_version", "previous_version", "pending_update"):
+    for table in (
+        "rollout_member",
+        "rollout",
+        "update_policy",
+        "skipped_version",
+        "previous_version",
+        "pending_update",
+    ):
         op.drop_table(table)
     op.drop_column("installation", "updating")
 
