@@ -5,9 +5,10 @@ import re
 import sys
 import tomllib
 import traceback
+from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -20,6 +21,8 @@ PLUGIN_FILE = "plugin.toml"
 CHANGELOG_FILE = "CHANGELOG.md"
 NOT_CODE = frozenset({"tests", "test", "build", "dist", "docs"})
 TAKEN = frozenset({*sys.stdlib_module_names, "outlet", "msgspec"})
+
+Imported = TypeVar("Imported")
 
 
 class PackageError(ValueError):
@@ -48,8 +51,11 @@ class _Permission(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Dependency(msgspec.Struct, forbid_unknown_fields=True):
+    """``path``, of a library: the folder to import it from while the plugin is built."""
+
     id: str
     version: str = ">=0"
+    path: str | None = None
 
 
 class _Host(msgspec.Struct, forbid_unknown_fields=True):
@@ -81,9 +87,13 @@ def read_plugin(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
     described = _read_file(folder / PLUGIN_FILE)
     sources = _sources(folder)
     about = described.plugin
-    entry = about.entry or _only_entry(sources)
-    with importable(sources):
-        plugin = _import(entry)
+    entry = about.entry or _only_entry(sources, about.category)
+    with importable({**_libraries(folder, described), **sources}):
+        if about.category == "library":
+            _guarded(entry, lambda: importlib.import_module(entry))
+            plugin = Plugin()
+        else:
+            plugin = _import(entry)
         try:
             code, components = declared(plugin), declared_components(plugin)
         except Exception as error:  # component functions are the author's code
@@ -186,16 +196,29 @@ def _sources(folder: Path) -> dict[str, bytes]:
     return sources
 
 
-def _only_entry(sources: dict[str, bytes]) -> str:
+def _only_entry(sources: dict[str, bytes], category: Category) -> str:
     names = sorted({path.partition("/")[0] for path in sources})
     if len(names) > 1:
         raise PackageError(f'{PLUGIN_FILE}: in plugin: set entry = "module:attribute"; the packages are {names}')
-    return f"{names[0]}:plugin"
+    return names[0] if category == "library" else f"{names[0]}:plugin"
+
+
+def _libraries(folder: Path, described: _PluginFile) -> dict[str, bytes]:
+    """The sources of the libraries that plugin.toml says the folders of. Others are imported from where they are."""
+    found: dict[str, bytes] = {}
+    for dependency in described.dependencies:
+        if dependency.path is not None:
+            found |= _sources(folder / dependency.path)
+    return found
 
 
 def _import(entry: str) -> Plugin:
+    return _guarded(entry, lambda: load_entry(entry))
+
+
+def _guarded(entry: str, act: Callable[[], Imported]) -> Imported:
     try:
-        return load_entry(entry)
+        return act()
     except NotAPlugin as error:
         raise PackageError(f"{PLUGIN_FILE}: in plugin.entry: {error}") from error
     except (Exception, SystemExit) as error:  # importing runs the author's code, which may raise anything

@@ -17,6 +17,7 @@ PLUGIN_ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 EVENT_TYPE = re.compile(r"([a-z][a-z0-9-]*/)?[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)*")
 ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+MODULE = re.compile(r"[A-Za-z_]\w*")
 HANDLER_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 HOST_NAME = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])")
 MODELS = ("sale", "product", "customer", "employee", "store")
@@ -188,6 +189,11 @@ class Manifest(_Part, frozen=True, kw_only=True):
     schedules: tuple[ScheduleDeclaration, ...] = ()
     jobs: tuple[JobDeclaration, ...] = ()
 
+    @property
+    def is_library(self) -> bool:
+        """Whether it is code that other plugins import, and nothing by itself."""
+        return self.category == "library"
+
     def wanted_grants(self) -> tuple[str, ...]:
         """Everything an organization is asked to grant."""
         return (
@@ -227,7 +233,10 @@ def check(manifest: Manifest) -> None:
     if manifest.plugin_id in RESERVED_IDS:
         raise ManifestError(f"pluginId: {manifest.plugin_id!r} is a word of the platform's own paths; take another")
     _match(VERSION, manifest.version, "version", "a semantic version such as 1.4.0")
-    _match(ENTRY, manifest.entry, "entry", "module:attribute, such as loyalty_points:plugin")
+    if manifest.is_library:
+        _check_library(manifest)
+    else:
+        _match(ENTRY, manifest.entry, "entry", "module:attribute, such as loyalty_points:plugin")
     for key in ("name", "author", "description"):
         if not getattr(manifest, key).strip():
             raise ManifestError(f"{key}: must not be empty")
@@ -267,6 +276,15 @@ def check(manifest: Manifest) -> None:
     _distinct("hooks", [hook.event for hook in manifest.hooks])
     _distinct("routes", [f"{route.method} {route.path}" for route in manifest.routes])
     _distinct("components", [f"{part.injection_point} {part.name}" for part in manifest.components])
+
+
+def _check_library(manifest: Manifest) -> None:
+    """A library runs in the plugins that import it, with what they are granted: it declares nothing for itself."""
+    _match(MODULE, manifest.entry, "entry", "the name of the library's package")
+    for key in ("permissions", "hosts", "calls", "exports", "lifecycle", "hooks", "routes", "components", "schedules",
+                "jobs", "settings_schema"):  # fmt: skip
+        if getattr(manifest, key):
+            raise ManifestError(f"{key}: a library has none; the plugins that import it declare what they do")
 
 
 def _check_grants(manifest: Manifest) -> None:

@@ -50,6 +50,14 @@ class Breaker(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
 CLOSED = Breaker()
 
 
+class Library(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """A library in the version that was resolved for one installation: its package is in that installation's guest."""
+
+    plugin_id: str
+    version: str
+    digest: str
+
+
 class Installation(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     """One plugin version installed for an organization, or for one of its stores. The value on the topic."""
 
@@ -66,6 +74,7 @@ class Installation(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     manifest: Manifest
     breaker: Breaker = CLOSED
     backlog: Backlog = "none"
+    libraries: tuple[Library, ...] = ()
     updating: bool = False
     """Whether it is about to have another version: what is for it is kept meanwhile."""
 

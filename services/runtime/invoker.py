@@ -270,7 +270,8 @@ async def _answer(session: PluginApiSession, method: str, arguments: dict[str, A
 
 def guest_key(installation: Installation) -> GuestKey:
     """Which guest runs an installation's code."""
-    return GuestKey(installation.organization_id, installation.plugin_id, installation.digest)
+    libraries = tuple(library.digest for library in installation.libraries)
+    return GuestKey(installation.organization_id, installation.plugin_id, installation.digest, libraries)
 
 
 def guest_call(invocation: Invocation) -> GuestCall:

@@ -272,3 +272,39 @@ def test_an_entry_that_is_not_in_the_package_is_refused(folder: Path) -> None:
     manifest = build(folder).manifest
     with pytest.raises(PackageError, match="names a module that the package does not hold"):
         open_package(zipped(("manifest.json", encode(manifest)), ("other/__init__.py", b"")))
+
+
+LIBRARY = """
+[plugin]
+id = "money-library"
+name = "Money"
+version = "1.0.0"
+author = "Tests"
+description = "Sums."
+category = "library"
+"""
+
+
+def test_a_library_is_a_package_without_a_plugin(tmp_path: Path) -> None:
+    (tmp_path / "money").mkdir()
+    (tmp_path / "plugin.toml").write_text(LIBRARY)
+    (tmp_path / "money" / "__init__.py").write_text("def add(*numbers): return sum(numbers)")
+    built = build(tmp_path)
+    assert (built.manifest.is_library, built.manifest.entry, [*built.sources]) == (True, "money", ["money/__init__.py"])
+    edit(tmp_path, 'category = "library"', 'category = "library"\n[settings]\ntype = "object"')
+    with pytest.raises(PackageError, match="settings_schema: a library has none"):
+        build(tmp_path)
+
+
+def test_a_plugin_is_built_with_the_libraries_whose_folders_it_names(folder: Path) -> None:
+    library = folder.parent / f"{folder.name}-library"
+    (library / "money").mkdir(parents=True)
+    (library / "money" / "__init__.py").write_text("RATE = 3")
+    edit(folder, "RATE = 2", "from money import RATE", "tiny/rates.py")
+    with pytest.raises(PackageError, match="No module named 'money'"):
+        build(folder)
+    edit(folder, 'id = "other-plugin"', f'id = "money-library"\npath = "../{library.name}"')
+    built = build(folder)
+    assert built.manifest.dependencies[0].plugin_id == "money-library"
+    assert not any(path.startswith("money/") for path in built.sources)
+    assert "money" not in sys.modules

@@ -1,7 +1,8 @@
 """SQL of what plugins need."""
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -16,13 +17,40 @@ from services.registry.models import PluginVersion
 MAX_PLUGINS = 500
 
 
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What versions in the catalogue need of each other, and which plugins are libraries."""
+
+    declared: Offered
+    libraries: frozenset[str]
+
+    def of_plugins(self) -> Offered:
+        """Without libraries, which are not installed."""
+        return {
+            plugin_id: {version: self._without(needs) for version, needs in versions.items()}
+            for plugin_id, versions in self.declared.items()
+            if plugin_id not in self.libraries
+        }
+
+    def of_libraries(self, plugin_id: str) -> Offered:
+        """The libraries that a plugin imports, and those that they do."""
+        own = {
+            version: [each for each in needs if each.plugin_id in self.libraries]
+            for version, needs in self.declared.get(plugin_id, {}).items()
+        }
+        return {each: self.declared[each] for each in self.libraries} | {plugin_id: own}
+
+    def _without(self, needs: Sequence[Dependency]) -> list[Dependency]:
+        return [each for each in needs if each.plugin_id not in self.libraries]
+
+
 class DependencyRepository:
     """What versions in the catalogue need, within one transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def offered(self, plugin_id: str) -> Offered:
+    async def needs(self, plugin_id: str) -> Needs:
         """What each version of a plugin needs, and of all plugins that any of them leads to.
 
         Raises Conflict (``dependency_conflict``) when that are more than 500.
@@ -36,7 +64,14 @@ class DependencyRepository:
             known |= found
             asked = {each.plugin_id for versions in found.values() for needs in versions.values() for each in needs}
             wanted = asked - known.keys() - wanted  # what the catalogue does not have is not asked for again
-        return known
+        return Needs(known, await self.libraries(known))
+
+    async def libraries(self, plugin_ids: Collection[str]) -> frozenset[str]:
+        """Those that are libraries: none of their versions is installed by itself."""
+        category: Any = col(PluginVersion.manifest)["category"].astext
+        statement = select(col(PluginVersion.plugin_id)).distinct()
+        own = col(PluginVersion.plugin_id).in_(plugin_ids)
+        return frozenset((await self._session.exec(statement.where(own, category == "library"))).all())
 
     async def _declared(self, plugin_ids: Collection[str]) -> dict[str, dict[str, list[Dependency]]]:
         needs: Any = col(PluginVersion.manifest)["dependencies"]

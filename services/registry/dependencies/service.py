@@ -11,6 +11,7 @@ from services.registry.catalogue.repository import CatalogueRepository
 from services.registry.catalogue.schemas import read_manifest
 from services.registry.configuration import complete_config
 from services.registry.database import Transaction
+from services.registry.dependencies.libraries import resolved_libraries
 from services.registry.dependencies.repository import DependencyRepository
 from services.registry.dependencies.resolution import Chosen, resolve
 from services.registry.installations.backlog import BacklogChoice
@@ -38,7 +39,8 @@ class DependencyService:
         async with self._transaction() as session:
             catalogue = CatalogueRepository(session)
             root = await wanted_version(session, plugin_id, version)
-            offered = await DependencyRepository(session).offered(plugin_id)
+            await resolved_libraries(session, root)  # what cannot be had is said now
+            offered = (await DependencyRepository(session).needs(plugin_id)).of_plugins()
             present = await InstallationRepository(session).installed_versions(caller.organization, place)
             present.pop(plugin_id, None)
             found = []

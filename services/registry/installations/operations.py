@@ -59,7 +59,7 @@ async def _conclude(session: AsyncSession, operation: Operation, outcome: Outcom
 
 
 STATUS = ("status", "status_reason", "backlog")
-INSTALLED = (*STATUS, "version", "config", "grants", "installed_by")
+INSTALLED = (*STATUS, "version", "config", "grants", "libraries", "installed_by")
 
 
 def remember(installation: Installation, names: Sequence[str]) -> dict[str, Any]:

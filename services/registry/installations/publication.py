@@ -30,6 +30,7 @@ def snapshot(installation: Installation, version: PluginVersion) -> directory.In
         manifest=read_manifest(version),
         breaker=breaker_of(installation),
         backlog=msgspec.convert(installation.backlog, directory.Backlog),
+        libraries=msgspec.convert(installation.libraries, tuple[directory.Library, ...]),
         updating=installation.updating,
     )
 

@@ -6,6 +6,7 @@ from outlet.manifest import Manifest
 from services.common.errors import Conflict
 from services.registry.catalogue.schemas import read_manifest
 from services.registry.catalogue.versions import satisfies
+from services.registry.dependencies.repository import DependencyRepository
 from services.registry.installations.lifecycle import Status
 from services.registry.installations.repository import InstallationRepository
 from services.registry.models import Installation
@@ -21,6 +22,9 @@ async def check_dependencies(session: AsyncSession, manifest: Manifest, organiza
         for each in manifest.dependencies
         if each.plugin_id not in present or not satisfies(present[each.plugin_id], each.version)
     ]
+    if missing:  # libraries are not installed
+        libraries = await DependencyRepository(session).libraries([each.plugin_id for each in manifest.dependencies])
+        missing = [each for each in missing if each["pluginId"] not in libraries]
     if missing:
         names = ", ".join(f"{each['pluginId']} {each['version']}" for each in missing)
         raise Conflict(

@@ -104,6 +104,7 @@ class InstallationSummary(ManifestDocument):
     grants: list[str]
     status: Status
     status_reason: str | None
+    libraries: list[dict[str, str]] = Field(description="What its code is given to import: pluginId, version, digest.")
     updating: bool = Field(description="Whether it is about to have another version; its events wait meanwhile.")
     installed_at: datetime | None = Field(description="Null until onInstall succeeded.")
     installed_by: str

@@ -14,6 +14,7 @@ from services.registry.catalogue.repository import CatalogueRepository
 from services.registry.catalogue.schemas import read_manifest
 from services.registry.configuration import complete_config
 from services.registry.database import Transaction
+from services.registry.dependencies.libraries import resolved_libraries
 from services.registry.installations.backlog import BacklogChoice, BeginAt
 from services.registry.installations.grants import chosen_grants
 from services.registry.installations.lifecycle import TRANSITIONS, Move, Status, check_move, legal_moves
@@ -45,6 +46,7 @@ class InstallationService:
             with_kept(wanted.config, {}, masks(wanted.config, secrets))  # an installation that begins has none to keep
             config = await complete_config(wanted.config, manifest.settings_schema, secrets=secrets)
             grants = chosen_grants(manifest, wanted.grants)
+            libraries = await resolved_libraries(session, version)
             revision = await PublicationLog(session).next_revision()
             installations = InstallationRepository(session)
             overlapping = await installations.overlapping(version.plugin_id, caller.organization, store)
@@ -61,6 +63,7 @@ class InstallationService:
                     status=Status.INSTALLING,
                     config={},
                     grants=grants,
+                    libraries=libraries,
                     revision=revision,
                     installed_by=caller.subject,
                 )
@@ -69,6 +72,7 @@ class InstallationService:
             else:
                 before = remember(installation, INSTALLED)
                 installation.version, installation.grants = version.version, grants
+                installation.libraries = libraries
                 installation.config = sealed(config, secrets, self._keys, installation)
                 installation.installed_by = caller.subject
             operation = await self._operations.begin(

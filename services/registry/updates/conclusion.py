@@ -45,6 +45,7 @@ async def conclude_update(session: AsyncSession, operation: Operation, outcome: 
             config = await _config(session, installation, version, pending, outcome)
             await _keep_previous(updates, installation, pending)
             installation.version, installation.grants, installation.config = pending.version, pending.grants, config
+            installation.libraries = pending.libraries
             await updates.unskip(installation.id, pending.version)
             await begin_anew(session, installation, "updated", await installations.now())
         case Failed():
@@ -99,6 +100,7 @@ async def _keep_previous(updates: UpdateRepository, installation: Installation, 
             version=installation.version,
             grants=installation.grants,
             config=installation.config,
+            libraries=installation.libraries,
             replaced_by=pending.asked_by,
         )
     )

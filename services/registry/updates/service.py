@@ -9,12 +9,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from outlet.manifest import Manifest
 from services.common.auth import Caller
+from services.common.directory import Library
 from services.common.errors import Conflict, NotFound, Unprocessable
 from services.common.secret_settings import SecretKeys, is_sealed
 from services.registry.catalogue.repository import CatalogueRepository
 from services.registry.catalogue.schemas import read_manifest
 from services.registry.configuration import complete_config
 from services.registry.database import Transaction
+from services.registry.dependencies.libraries import resolved_libraries
 from services.registry.installations.grants import chosen_grants
 from services.registry.installations.lifecycle import TRANSITIONS, Move, Status, check_move
 from services.registry.installations.operations import Operation, Operations
@@ -125,7 +127,7 @@ class UpdateService:
         await check_dependants(session, installation, previous.version)
         await updates.skip(installation.id, installation.version, reason)
         installation.version, installation.grants = previous.version, previous.grants
-        installation.config = previous.config
+        installation.config, installation.libraries = previous.config, previous.libraries
         await updates.remove(previous)
         await begin_anew(session, installation, "rolled back", now)
         await session.flush()
@@ -155,6 +157,7 @@ class UpdateService:
             version=target.version,
             grants=decision.grants,
             config=sealed(decision.config, read_manifest(target).secret_settings(), self._keys, installation),
+            libraries=await resolved_libraries(session, target),
             base=installation.config,
             asked_by=decision.asked_by,
         )
@@ -172,6 +175,7 @@ def _operation(installation: Installation, target: PluginVersion, pending: Pendi
         version=pending.version,
         grants=tuple(pending.grants),
         config=pending.config,
+        libraries=msgspec.convert(pending.libraries, tuple[Library, ...]),
     )
     transition = TRANSITIONS[Move.UPDATE]
     return Operation(pending.operation_id, known, transition, None, False, from_version=installation.version)

@@ -17,7 +17,7 @@ from services.runtime.commerce.personal_data import hidden_from
 from services.runtime.delivery.admission import Admission, admission
 from services.runtime.delivery.origins import Origin
 from services.runtime.invocation import Invocation, source_of
-from services.runtime.invoker import scope_data
+from services.runtime.invoker import guest_key, scope_data
 from services.runtime.sandbox import RunningCall, ScopeData, hook_payload
 
 SHARING_PER_SLOT = 4
@@ -168,7 +168,7 @@ class Lane:
             return []
         if admitted is not Admission.RUN and self.untried:
             self.endings.hold(self)
-        if current.digest != self.installation.digest:
+        if guest_key(current) != guest_key(self.installation):
             # This lane's turn is in the former version's guest; the ledger brings its events to the new one's.
             self.endings.hold(self)
             admitted = Admission.HOLD

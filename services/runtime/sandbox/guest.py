@@ -103,9 +103,17 @@ class Guest:
 
     @classmethod
     async def start(
-        cls, zygote: Zygote, package: bytes, digest: str, limits: GuestLimits, *, deadline: float, minimum: Tier
+        cls,
+        zygote: Zygote,
+        packages: Sequence[tuple[str, bytes]],
+        limits: GuestLimits,
+        *,
+        deadline: float,
+        minimum: Tier,
     ) -> "Guest":
         """Fork a guest, see its walls up and load a package, within ``deadline`` seconds from the fork.
+
+        ``packages`` are digests and bytes: of the plugin, and after it of the libraries that it imports.
 
         Raises PluginFailed (``plugin_load_failed``, ``plugin_limit_exceeded``) or SandboxUnavailable, also when the
         walls are below ``minimum``.
@@ -114,10 +122,13 @@ class Guest:
         _, guest._alive = await zygote.connect(lambda: guest._stream)
         try:
             async with asyncio.timeout(deadline):
-                guest._stream.send(Load(PROTOCOL, digest, len(package), limits.process))
+                (digest, package), *libraries = packages
+                sizes = [(name, len(library)) for name, library in libraries]
+                guest._stream.send(Load(PROTOCOL, digest, len(package), limits.process, sizes))
                 await guest._confined
-                for begin in range(0, len(package), MAX_PAYLOAD):
-                    guest._stream.send(Chunk(package[begin : begin + MAX_PAYLOAD]))
+                for _, data in packages:
+                    for begin in range(0, len(data), MAX_PAYLOAD):
+                        guest._stream.send(Chunk(data[begin : begin + MAX_PAYLOAD]))
                 await guest._ready
         except TimeoutError:
             raise PluginFailed("plugin_load_failed", f"the plugin was not ready within {deadline:g} s") from None

@@ -22,11 +22,15 @@ DEFAULTS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class GuestKey:
-    """Which process a call belongs in. Organizations never share one."""
+    """Which process a call belongs in. Organizations never share one, nor do plugins, whatever libraries they import.
+
+    ``libraries`` are the digests of those that the plugin's code is given.
+    """
 
     organization: str
     plugin_id: str
     digest: str
+    libraries: tuple[str, ...] = ()
 
 
 class SandboxPool:
@@ -108,10 +112,10 @@ class SandboxPool:
         return seat
 
     async def _start(self, key: GuestKey, limits: GuestLimits) -> Guest:
-        package = await self._fetch_package(key.digest)
+        packages = [(digest, await self._fetch_package(digest)) for digest in (key.digest, *key.libraries)]
         async with self._starts:
             return await Guest.start(
-                self._zygote, package, key.digest, limits, deadline=self._load_deadline, minimum=self._minimum
+                self._zygote, packages, limits, deadline=self._load_deadline, minimum=self._minimum
             )
 
     def _end_when_idle(self, key: GuestKey, seat: "_Seat") -> None:

@@ -14,6 +14,7 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
+    op.add_column("installation", sa.Column("libraries", JSONB(), server_default="[]", nullable=False))
     op.add_column("installation", sa.Column("updating", sa.Boolean(), server_default="false", nullable=False))
     op.create_table(
         "pending_update",
@@ -22,6 +23,7 @@ def upgrade() -> None:
         sa.Column("version", sa.String(), nullable=False),
         sa.Column("grants", JSONB(), nullable=False),
         sa.Column("config", JSONB(), nullable=False),
+        sa.Column("libraries", JSONB(), nullable=False),
         sa.Column("base", JSONB(), nullable=False),
         sa.Column("asked_by", sa.String(), nullable=False),
     )
@@ -31,6 +33,7 @@ def upgrade() -> None:
         sa.Column("version", sa.String(), nullable=False),
         sa.Column("grants", JSONB(), nullable=False),
         sa.Column("config", JSONB(), nullable=False),
+        sa.Column("libraries", JSONB(), nullable=False),
         _moment("replaced_at"),
         sa.Column("replaced_by", sa.String(), nullable=False),
     )
@@ -100,6 +103,7 @@ def downgrade() -> None:
     ):
         op.drop_table(table)
     op.drop_column("installation", "updating")
+    op.drop_column("installation", "libraries")
 
 
 def _installation() -> Any:
