@@ -95,7 +95,7 @@ class RolloutKeeper:
         except Unavailable:
             raise
         except OutletError as error:
-            if isinstance(error, Conflict) and error.problem_code in PASSING:
+            if error.problem_code in PASSING:
                 return  # somebody else is at it
             state, reason = "failed", error.detail
         async with self._transaction() as session:
@@ -146,7 +146,7 @@ class RolloutKeeper:
         except Unavailable:
             raise
         except OutletError as error:
-            if isinstance(error, Conflict) and error.problem_code in PASSING:
+            if error.problem_code in PASSING:
                 return False
             state, reason = "failed", f"cannot be rolled back: {error.detail}"
         async with self._transaction() as session:

@@ -1,7 +1,9 @@
 """Which version an installation may be updated to, and whether that waits for somebody."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from services.common.errors import Conflict, NotFound
 from services.registry.catalogue.schemas import read_manifest
@@ -24,12 +26,18 @@ class Candidate:
     needs_consent: list[Wish] = field(default_factory=list)
 
 
+def asked_beyond(target: PluginVersion, present: PluginVersion) -> list[Wish]:
+    """What one version asks for and another does not."""
+    return beyond(read_manifest(target), read_manifest(present))
+
+
 def candidate(
     installation: Installation,
     present: PluginVersion,
     versions: Sequence[PluginVersion],
     policy: Policy,
     skipped: Sequence[SkippedVersion],
+    asks: Callable[[PluginVersion, PluginVersion], list[Wish]] = asked_beyond,
 ) -> Candidate:
     """What comes by itself under the policy, else the latest version that can be asked for."""
     by_version = {each.version: each for each in versions}
@@ -41,7 +49,7 @@ def candidate(
     if chosen is None:
         return Candidate(UpdateState.UP_TO_DATE)
     target = by_version[chosen]
-    asked = beyond(read_manifest(target), read_manifest(present))
+    asked = asks(target, present)
     if own is not None:
         return Candidate(UpdateState.AWAITING_CONSENT if asked else UpdateState.AUTOMATIC, target, asked)
     return Candidate(UpdateState.SKIPPED if chosen in not_again else UpdateState.AVAILABLE, target, asked)
@@ -51,20 +59,33 @@ class Offered:
     """What is offered to many installations, read once for those that are alike."""
 
     def __init__(self, updates: UpdateRepository) -> None:
-        self.updates = updates
+        self._updates = updates
         self._versions: dict[str, Sequence[PluginVersion]] = {}
         self._policies: dict[str, Policy] = {}
+        self._asked: dict[tuple[str, str], list[Wish]] = {}
 
-    async def candidate(self, row: Row) -> Candidate:
+    async def candidates(self, rows: Sequence[Row]) -> list[tuple[Row, Candidate]]:
         """See :func:`candidate`."""
-        installation, present = row
-        plugin_id, organization = installation.plugin_id, installation.organization_id
-        if plugin_id not in self._versions:
-            self._versions[plugin_id] = await self.updates.versions(plugin_id)
-        if organization not in self._policies:
-            self._policies[organization] = await self.updates.policy(organization)
-        skipped = await self.updates.skipped(installation.id)
-        return candidate(installation, present, self._versions[plugin_id], self._policies[organization], skipped)
+        skipped: dict[UUID, list[SkippedVersion]] = defaultdict(list)
+        for each in await self._updates.skipped(*(installation.id for installation, _ in rows)):
+            skipped[each.installation_id].append(each)
+        found = []
+        for installation, present in rows:
+            plugin_id, organization = installation.plugin_id, installation.organization_id
+            if plugin_id not in self._versions:
+                self._versions[plugin_id] = await self._updates.versions(plugin_id)
+            if organization not in self._policies:
+                self._policies[organization] = await self._updates.policy(organization)
+            versions, policy = self._versions[plugin_id], self._policies[organization]
+            chosen = candidate(installation, present, versions, policy, skipped[installation.id], self._beyond)
+            found.append(((installation, present), chosen))
+        return found
+
+    def _beyond(self, target: PluginVersion, present: PluginVersion) -> list[Wish]:
+        key = (target.digest, present.digest)
+        if key not in self._asked:
+            self._asked[key] = asked_beyond(target, present)
+        return self._asked[key]
 
 
 def named(installation: Installation, versions: Sequence[PluginVersion], wanted: str | None) -> PluginVersion:

@@ -8,7 +8,7 @@ import asyncio
 
 import structlog
 
-from services.common.errors import Conflict, OutletError, Unavailable
+from services.common.errors import OutletError, Unavailable
 from services.registry.catalogue.schemas import read_manifest
 from services.registry.database import Transaction
 from services.registry.installations.operations import Operations
@@ -23,7 +23,9 @@ from services.registry.updates.service import Decision, UpdateService, next_conf
 log = structlog.get_logger(__name__)
 
 BY_POLICY = "update policy"
-PASSING = frozenset({"conflict", "operation_in_progress", "operation_superseded", "illegal_transition"})
+PASSING = frozenset(
+    {"conflict", "operation_in_progress", "operation_superseded", "illegal_transition", "installation_not_found"}
+)
 """Refusals that say only that somebody else was quicker."""
 
 
@@ -59,14 +61,14 @@ class UpdateKeeper:
             await self._carry_out(*decision)
 
     async def _due(self) -> list[tuple[Row, PluginVersion]]:
-        due = []
         async with self._transaction() as session:
-            catalogue = Offered(UpdateRepository(session))
-            for row in await catalogue.updates.behind():
-                chosen = await catalogue.candidate(row)
-                if chosen.state is UpdateState.AUTOMATIC and chosen.target is not None:
-                    due.append((row, chosen.target))
-        return due
+            updates = UpdateRepository(session)
+            found = await Offered(updates).candidates(await updates.behind())
+        return [
+            (row, chosen.target)
+            for row, chosen in found
+            if chosen.state is UpdateState.AUTOMATIC and chosen.target is not None
+        ]
 
     async def _carry_out(self, row: Row, target: PluginVersion) -> None:
         """Raises Unavailable."""
@@ -85,7 +87,7 @@ class UpdateKeeper:
                 version=target.version,
                 reason=error.detail,
             )
-            if isinstance(error, Conflict) and error.problem_code in PASSING:
+            if error.problem_code in PASSING:
                 return
             async with self._transaction() as session:
                 await UpdateRepository(session).skip(installation.id, target.version, error.detail)

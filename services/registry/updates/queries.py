@@ -52,14 +52,11 @@ class UpdateQueries:
 
     async def waiting(self, caller: Caller) -> list[UpdateSummary]:
         """The installations that the caller sees for which there is another version."""
-        found = []
         async with self._transaction() as session:
-            offered = Offered(UpdateRepository(session))
-            for row in await offered.updates.behind_in(caller.organization, caller.store):
-                chosen = await offered.candidate(row)
-                if chosen.target is not None:
-                    found.append(_summary(row[0], chosen, chosen.target))
-        return found
+            updates = UpdateRepository(session)
+            rows = await updates.behind_in(caller.organization, caller.store)
+            found = await Offered(updates).candidates(rows)
+        return [_summary(row[0], chosen, chosen.target) for row, chosen in found if chosen.target is not None]
 
     async def plan(self, caller: Caller, installation_id: UUID, wanted: str | None) -> UpdatePlan:
         """What an update to a version would do; None: to the one that would come. Raises NotFound or Conflict."""

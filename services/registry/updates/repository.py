@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import func
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Uuid, any_, func, literal
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import Select
@@ -82,9 +82,10 @@ class UpdateRepository:
         own = (col(SkippedVersion.installation_id) == installation_id, col(SkippedVersion.version) == version)
         await self._session.exec(delete(SkippedVersion).where(*own))
 
-    async def skipped(self, installation_id: UUID) -> Sequence[SkippedVersion]:
-        """The versions that do not come by themselves, the latest decision first."""
-        statement = select(SkippedVersion).where(col(SkippedVersion.installation_id) == installation_id)
+    async def skipped(self, *installations: UUID) -> Sequence[SkippedVersion]:
+        """The versions that do not come to these by themselves, the latest decision first."""
+        own = col(SkippedVersion.installation_id) == any_(literal(list(installations), ARRAY(Uuid())))
+        statement = select(SkippedVersion).where(own)
         return (await self._session.exec(statement.order_by(col(SkippedVersion.at).desc()))).all()
 
     async def policy(self, organization: str) -> Policy:

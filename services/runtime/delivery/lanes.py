@@ -168,7 +168,7 @@ class Lane:
             return []
         if admitted is not Admission.RUN and self.untried:
             self.endings.hold(self)
-        if guest_key(current) != guest_key(self.installation):
+        if current.revision != self.installation.revision and guest_key(current) != self.guest_key:
             # This lane's turn is in the former version's guest; the ledger brings its events to the new one's.
             self.endings.hold(self)
             admitted = Admission.HOLD
@@ -244,6 +244,7 @@ class Lane:
 
     def _adopt(self, installation: Installation) -> None:
         self.installation = installation
+        self.guest_key = guest_key(installation)
         self.source = source_of(installation)
         self.scope: ScopeData = scope_data(installation)
         self.limits: Limits = installation.manifest.limits

@@ -120,6 +120,19 @@ async def test_without_a_worker_an_update_waits_and_is_not_skipped(
     assert await state(owner, path) == ("1.0.1", "up-to-date")
 
 
+async def test_an_installation_that_is_gone_when_its_update_is_due_is_passed_over(
+    registry: LocalRegistry, owner: Client, plugin_id: str, worker: FakeWorker
+) -> None:
+    path = f"/{(await owner.install(plugin_id))['id']}"
+    await registry.publish(plugin_id, "1.0.1")
+    await set_policy(owner, "all")
+    keeper = registry.app.state.update_keeper
+    ((row, target),) = [each for each in await keeper._due() if f"/{each[0][0].id}" == path]
+    assert (await owner.delete(path)).status_code == 204
+    await keeper._carry_out(row, target)
+    assert "ON_UPDATE" not in worker.hooks
+
+
 async def test_settings_that_do_not_fit_hold_an_update_back_with_the_reason(
     registry: LocalRegistry, owner: Client, plugin_id: str, worker: FakeWorker
 ) -> None:

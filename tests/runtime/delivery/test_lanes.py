@@ -204,7 +204,8 @@ def test_events_of_an_installation_that_got_another_version_leave_the_lane_of_th
     for number, key in enumerate(("a", "b")):
         lane.submit(arrival(number, key))
     library = Library(plugin_id="money", version="1.0.0", digest="sha256:11")
-    endings.found = msgspec.structs.replace(endings.found, **{change: (library,) if change == "libraries" else "x"})
+    changes: dict[str, Any] = {change: (library,) if change == "libraries" else "x", "revision": 2}
+    endings.found = msgspec.structs.replace(endings.found, **changes)
     assert lane.take(*ALL) == []
     assert (ids(endings.held), len(lane)) == (["e0", "e1"], 0)
 
