@@ -240,6 +240,7 @@ class RunLifecycleHookRequest(_message.Message):
     STORED_DATA_FIELD_NUMBER: _builtins.int
     DISCARD_BACKLOG_FIELD_NUMBER: _builtins.int
     FROM_VERSION_FIELD_NUMBER: _builtins.int
+    FROM_DIGEST_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.str
     """Unique for one attempt of one management action; a repeat has no second effect."""
     hook: Global___LifecycleHook.ValueType
@@ -253,6 +254,8 @@ class RunLifecycleHookRequest(_message.Message):
     """With ON_ACTIVATE and ON_DEACTIVATE: the events that wait for the installation's hooks are not run any more."""
     from_version: _builtins.str
     """With ON_UPDATE: the version that the installation had."""
+    from_digest: _builtins.str
+    """With ON_UPDATE: the package that it had. What neither it nor the new one declares of custom tables is cleared."""
     def __init__(
         self,
         *,
@@ -263,10 +266,11 @@ class RunLifecycleHookRequest(_message.Message):
         stored_data: Global___StoredData.ValueType = ...,
         discard_backlog: _builtins.bool = ...,
         from_version: _builtins.str = ...,
+        from_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["discard_backlog", b"discard_backlog", "from_version", b"from_version", "hook", b"hook", "ignore_failure", b"ignore_failure", "installation", b"installation", "operation_id", b"operation_id", "stored_data", b"stored_data"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["discard_backlog", b"discard_backlog", "from_digest", b"from_digest", "from_version", b"from_version", "hook", b"hook", "ignore_failure", b"ignore_failure", "installation", b"installation", "operation_id", b"operation_id", "stored_data", b"stored_data"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

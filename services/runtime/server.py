@@ -123,6 +123,7 @@ class PluginRuntime(pb_grpc.PluginRuntimeServicer):
             payload=update_payload(UpdateRequest(request.from_version)) if hook is LifecycleHook.ON_UPDATE else b"",
             deadline=self._lifecycle_deadline,
             discards_backlog=request.discard_backlog,
+            former_digest=request.from_digest,
         )
         try:
             with calling(self._tracing, invocation, current()) as invocation:

@@ -36,7 +36,8 @@ MARKER_MARGIN_SECONDS = 15.0
 class Operation:
     """An operation that was decided. ``before`` is what to restore when no worker is reached; None: nothing existed.
 
-    ``installation`` is as its hook is to know it; ``from_version``, of an update, is the version that it still has.
+    ``installation`` is as its hook is to know it; ``from_version`` and ``from_digest``, of an update, are
+    what it still has.
     """
 
     id: UUID
@@ -47,6 +48,7 @@ class Operation:
     stored_data: StoredData | None = None
     discard_backlog: bool = False
     from_version: str = ""
+    from_digest: str = ""
 
 
 Conclusion = Callable[[AsyncSession, Operation, Outcome], Awaitable[None]]
@@ -154,6 +156,7 @@ class Operations:
                     stored_data=operation.stored_data,
                     discard_backlog=operation.discard_backlog,
                     from_version=operation.from_version,
+                    from_digest=operation.from_digest,
                 )
         except PluginFailed as failure:
             if operation.ignore_failure:

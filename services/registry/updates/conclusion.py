@@ -37,6 +37,10 @@ async def conclude_update(session: AsyncSession, operation: Operation, outcome: 
     if row is None or pending is None or row[0].operation_id != operation.id:
         raise Conflict("The operation took so long that another one took its place.", code="operation_superseded")
     installation, version = row
+    if isinstance(outcome, Failed) and (outcome.source, outcome.code) == ("platform", "deadline_exceeded"):
+        # It may have been committed: the operation stays, and is asked for again until it is known.
+        await installations.record(_error(installation.id, outcome, pending.version))
+        return
     installation.operation_id = installation.operation_started_at = None
     installation.updating, installation.revision = False, revision
     match outcome:

@@ -24,9 +24,16 @@ log = structlog.get_logger(__name__)
 
 BY_POLICY = "update policy"
 PASSING = frozenset(
-    {"conflict", "operation_in_progress", "operation_superseded", "illegal_transition", "installation_not_found"}
+    {
+        "conflict",
+        "operation_in_progress",
+        "operation_superseded",
+        "illegal_transition",
+        "installation_not_found",
+        "deadline_exceeded",
+    }
 )
-"""Refusals that say only that somebody else was quicker."""
+"""Refusals that say only that somebody else was quicker, or that it is not known yet what became of it."""
 
 
 class UpdateKeeper:

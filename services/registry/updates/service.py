@@ -94,7 +94,7 @@ class UpdateService:
             row[0].operation_started_at = now
             target = await CatalogueRepository(session).version(row[0].plugin_id, pending.version)
             assert target is not None  # noqa: S101  published versions stay
-            operation = _operation(row[0], target, pending)
+            operation = _operation(row, target, pending)
         await self._operations.run(operation, conclude_update)
 
     async def roll_back(self, caller: Caller, installation_id: UUID) -> None:
@@ -165,11 +165,12 @@ class UpdateService:
         installation.operation_id, installation.operation_started_at = pending.operation_id, now
         installation.updating, installation.revision = True, revision
         await publications.announce(installation, version)
-        return _operation(installation, target, pending)
+        return _operation((installation, version), target, pending)
 
 
-def _operation(installation: Installation, target: PluginVersion, pending: PendingUpdate) -> Operation:
+def _operation(row: Row, target: PluginVersion, pending: PendingUpdate) -> Operation:
     """The operation with the installation as its new version is to know it."""
+    installation, present = row
     known = msgspec.structs.replace(
         snapshot(installation, target),
         version=pending.version,
@@ -178,7 +179,15 @@ def _operation(installation: Installation, target: PluginVersion, pending: Pendi
         libraries=msgspec.convert(pending.libraries, tuple[Library, ...]),
     )
     transition = TRANSITIONS[Move.UPDATE]
-    return Operation(pending.operation_id, known, transition, None, False, from_version=installation.version)
+    return Operation(
+        pending.operation_id,
+        known,
+        transition,
+        None,
+        False,
+        from_version=present.version,
+        from_digest=present.digest,
+    )
 
 
 def _grants(row: Row, target: PluginVersion, wanted: list[str] | None) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from services.common.directory import Installation
 from services.runtime.plugin_api import scoping
 from services.runtime.plugin_api.definition import (
     TableDefinition,
@@ -70,12 +71,32 @@ class TableCatalog:
 
 
 _WHOLE = "SELECT definition FROM plugin_table WHERE plugin_id = $1 AND name = $2"
+_DECLARED = "SELECT name, definition, views FROM plugin_table WHERE plugin_id = $1 ORDER BY name"
 _DECLARE = """
 INSERT INTO plugin_table (plugin_id, name, definition, views)
 VALUES ($1, $2, $3::jsonb, jsonb_build_object($4::text, $5::jsonb))
 ON CONFLICT (plugin_id, name) DO UPDATE
 SET definition = excluded.definition, views = plugin_table.views || excluded.views
 """
+
+
+async def clear_columns(connection: asyncpg.Connection, installation: Installation, former_digest: str) -> None:
+    """Give columns that an installation cannot reach any more their defaults, or null, in its rows.
+
+    It reaches what its version declares, and what the one before does, to which it may go back. A version that declared
+    nothing of a table sees all of it.
+    """
+    reached = {installation.digest, former_digest}
+    for row in await connection.fetch(_DECLARED, installation.plugin_id):
+        views = msgspec.json.decode(row["views"], type=dict[str, TableDefinition])
+        if not reached <= views.keys():
+            continue
+        columns = msgspec.json.decode(row["definition"], type=TableDefinition).columns
+        gone = [name for name in columns if not any(name in views[digest].columns for digest in reached)]
+        if gone:
+            cleared = ", ".join(f'"{name}" = DEFAULT' for name in gone)
+            table = physical_name(installation.plugin_id, row["name"])
+            await connection.execute(f"UPDATE {table} SET {cleared} WHERE installation_id = $1", installation.id)  # noqa: S608
 
 
 async def purge(connection: asyncpg.Connection, plugin_id: str, installation_id: str) -> None:

@@ -41,6 +41,7 @@ async def test_an_update_runs_on_update_in_the_new_version_and_then_the_installa
     assert (document["config"], document["grants"]) == ({"rate": 3}, ["sale:read"])
     hook, told = worker.calls[-1]
     assert (hook, worker.requests[-1].from_version) == ("ON_UPDATE", "1.0.0")
+    assert worker.requests[-1].from_digest == worker.calls[-2][1].digest != told.digest
     assert (told.version, told.manifest.version, told.updating) == ("1.1.0", "1.1.0", True)
     assert told.grants == ("sale:read",)
 
@@ -234,6 +235,28 @@ async def test_an_update_that_a_dead_registry_left_is_taken_up_with_the_same_ope
     gate.opened.set()
     assert (await lost).json()["code"] == "operation_superseded"
     assert (await owner.get(path)).json()["version"] == "1.1.0"
+
+
+async def test_a_worker_that_does_not_answer_is_asked_again_for_what_it_may_have_done(
+    registry: LocalRegistry, owner: Client, plugin_id: str, worker: FakeWorker
+) -> None:
+    path = await active(owner, plugin_id)
+    await owner.registry.publish(plugin_id, "1.1.0")
+    operations = registry.app.state.updates._operations
+    seconds, operations._call_seconds = operations._call_seconds, 0.2
+    worker.behaviour = Gate()
+    try:
+        refused = await owner.post(f"{path}/update", {})
+    finally:
+        operations._call_seconds = seconds
+    assert (refused.status_code, refused.json()["code"]) == (504, "deadline_exceeded")
+    document = (await owner.get(path)).json()
+    assert (document["version"], document["updating"], document["errors"][0]["source"]) == ("1.0.0", True, "platform")
+    worker.behaviour = SUCCEEDS
+    await make_stale(registry, path.removeprefix("/"))
+    await registry.app.state.update_keeper.turn()
+    assert (await owner.get(path)).json()["version"] == "1.1.0"
+    assert len({request.operation_id for request in worker.requests if request.from_version}) == 1
 
 
 async def test_a_rollback_gives_back_version_grants_and_configuration_and_runs_no_code(
