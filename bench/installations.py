@@ -1,13 +1,17 @@
 """Installations as the registry publishes them, for the directories of the measurements."""
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import count
 
 from bench.broker import Broker
 from bench.workload import ORGANIZATION
+from outlet import signing
 from outlet.package import Package
+from outlet.signing import Statement
 from services.common.directory import REVISION_HEADER, Installation, encode_installation
 from services.common.kafka import open_producer
+from services.common.provenance import Provenance
 from services.common.topics import Topic
 
 _numbers = count(1)
@@ -27,7 +31,14 @@ def installed(plugin: Package, organization: str = ORGANIZATION, store: str | No
         config={},
         grants=(),
         manifest=plugin.manifest,
+        provenance=_signed(Statement.of(plugin)),
     )
+
+
+@cache
+def _signed(statement: Statement) -> Provenance:
+    key = signing.new_key()
+    return Provenance(signature=signing.sign(statement, key), public_key=signing.public_part(key))
 
 
 def idle(plugin: Package, number: int) -> Iterator[Installation]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from outlet import package
 from outlet.package import Package
-from services.runtime.sandbox import SandboxPool, Zygote
+from services.runtime.sandbox import GuestKey, SandboxPool, Zygote
 
 PLUGIN = Path(__file__).parent / "plugin"
 HANGING_PLUGIN = Path(__file__).parent / "hanging_plugin"
@@ -24,7 +24,7 @@ def built_plugin(folder: Path = PLUGIN) -> Package:
 async def open_pool(zygote: Zygote, plugin: Package, *, concurrency: int = 8) -> AsyncIterator[SandboxPool]:
     """A pool as a worker has it, which has the plugin at hand."""
 
-    async def fetch(_: str) -> bytes:
+    async def fetch(_: GuestKey) -> bytes:
         return plugin.data
 
     pool = SandboxPool(zygote, fetch, concurrency=concurrency)

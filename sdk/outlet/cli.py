@@ -2,11 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from outlet.commands import console, dead_letters
+from outlet.commands import console, dead_letters, keys
 from outlet.commands.token import parse_lifetime
 from outlet.local.errors import PlatformError
 from outlet.local.roles import Role
@@ -24,6 +24,8 @@ app.add_typer(
     name="dead-letters",
     help="Look at the events that plugins failed for good, replay and discard them.",
 )
+
+app.add_typer(keys.app, name="keys", help="Make and register the keys that packages are signed with.")
 
 Directory = Annotated[Path, typer.Option(help="Where the platform keeps its data, logs and keys.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -91,13 +93,40 @@ def publish(
         str | None,
         typer.Option(envvar="OUTLET_TOKEN", help="A publisher's token; not needed for the platform on this machine."),
     ] = None,
+    level: Annotated[
+        Literal["private", "community"] | None,
+        typer.Option(
+            help="For your own organization (default), or for everyone once it was reviewed (default on this machine)."
+        ),
+    ] = None,
+    key: Annotated[str, typer.Option(help="The name of the key to sign with; see outlet keys.")] = keys.DEFAULT,
     directory: Directory = LOCAL_DIRECTORY,
     as_json: AsJson = False,
 ) -> None:
-    """Build a plugin and publish it in the marketplace."""
+    """Build a plugin, sign it and publish it in the marketplace."""
     from outlet.commands.packages import publish as run
 
-    run(folder, url, token, directory, as_json=as_json)
+    run(folder, url, token, directory, key=key, level=level, as_json=as_json)
+
+
+@app.command("yank", epilog='Example: outlet yank my-plugin 1.1.0 --reason "counts twice"')
+def yank_version(
+    plugin: Annotated[str, typer.Argument(help="The plugin's id.")],
+    version: Annotated[str, typer.Argument(help="The version to take out of offer.")],
+    reason: Annotated[str, typer.Option(help="Why; who asks for the version is told.")] = "withdrawn by its publisher",
+    undo: Annotated[bool, typer.Option("--undo", help="Offer it again.")] = False,
+    url: Annotated[str, typer.Option(envvar="OUTLET_URL", help="The platform's gateway.")] = "http://127.0.0.1:8080",
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="OUTLET_TOKEN", help="A publisher's token; not needed for the platform on this machine."),
+    ] = None,
+    directory: Directory = LOCAL_DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """Take a version out of offer: nobody installs it any more, and where it is installed it goes on."""
+    from outlet.commands.packages import yank as run
+
+    run(plugin, version, None if undo else reason, url, token, directory, as_json=as_json)
 
 
 @app.command()

@@ -32,6 +32,10 @@ class Role(StrEnum):
     MANAGER = "manager"
     CASHIER = "cashier"
     PUBLISHER = "publisher"
+    REVIEWER = "reviewer"
+    """Decides on plugins for the whole platform, on its operator's side."""
+    MIRROR = "mirror"
+    """Another registry, which reads what is offered to everyone."""
 
 
 MANAGES = frozenset({Role.OWNER, Role.ADMIN})

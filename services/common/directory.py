@@ -5,7 +5,7 @@ Gateway, runtime and ui_components decide with it and never ask the registry whi
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from outlet.manifest import ComponentDeclaration, Manifest
+from services.common.provenance import Provenance
 from services.common.topics import INSTALLATIONS
 
 log = structlog.get_logger(__name__)
@@ -56,6 +57,7 @@ class Library(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     plugin_id: str
     version: str
     digest: str
+    provenance: Provenance | None = None
 
 
 class Installation(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
@@ -77,6 +79,10 @@ class Installation(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     libraries: tuple[Library, ...] = ()
     updating: bool = False
     """Whether it is about to have another version: what is for it is kept meanwhile."""
+    provenance: Provenance | None = None
+    """By what a worker knows that the package is the publisher's; None: it runs nothing of it."""
+    revoked: str | None = None
+    """Why a reviewer has stopped the version everywhere: nothing of it runs."""
 
     @property
     def listens(self) -> bool:
@@ -139,9 +145,13 @@ class _Organization:
 
 
 class Directory:
-    """Answers who listens, who serves and what is shown. Reading costs the same whatever else is installed."""
+    """Answers who listens, who serves and what is shown. Reading costs the same whatever else is installed.
 
-    def __init__(self) -> None:
+    ``changed`` is called with every newer state of an installation, once it is applied.
+    """
+
+    def __init__(self, changed: Callable[[Installation], None] | None = None) -> None:
+        self._changed = changed
         self.revision = 0
         """The highest revision applied: revisions are published in order."""
         self._installations: dict[str, Installation] = {}
@@ -163,6 +173,8 @@ class Directory:
         self._installations[installation.id] = installation
         self._members[installation.organization_id][installation.id] = installation
         self._organizations.pop(installation.organization_id, None)
+        if self._changed is not None:
+            self._changed(installation)
 
     def remove(self, installation_id: str) -> None:
         """Forget an installation that was uninstalled."""

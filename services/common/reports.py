@@ -1,6 +1,6 @@
 """What a worker reports of one installation, about once a second, on topic ``outlet.executions``."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -10,7 +10,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class ExecutionError(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """One failure of a plugin. ``at`` is RFC 3339; ``during`` names the hook or route."""
+    """One failure. ``at`` is RFC 3339; ``during`` names the hook or route."""
 
     at: str
     code: str
@@ -18,6 +18,7 @@ class ExecutionError(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     stack: str
     during: str
     event_id: str | None = None
+    source: Literal["plugin", "platform"] = "plugin"
 
 
 class HookSummary(msgspec.Struct, rename="camel", frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar, cast
 
 import grpc.aio
 
@@ -25,11 +25,28 @@ Parts: TypeAlias = "grpc.aio.UnaryStreamCall[Any, pb.ExportPart]"
 class PluginFailed(Exception):
     """The plugin itself failed. ``code`` is one of the plugin_* codes; ``stack`` is for its author only."""
 
+    source: ClassVar[Literal["plugin", "platform"]] = "plugin"
+
     def __init__(self, code: str, message: str, stack: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.stack = stack
+
+
+PACKAGE_UNTRUSTED = "package_untrusted"
+"""The package is not what its publisher signed."""
+PLUGIN_REVOKED = "plugin_revoked"
+"""A reviewer has stopped this version everywhere."""
+
+
+class PlatformRefusal(PluginFailed):
+    """The platform will not run the plugin's code, and trying again does not help: ``code`` is one of REFUSALS."""
+
+    source = "platform"
+
+
+REFUSALS = frozenset({PACKAGE_UNTRUSTED, PLUGIN_REVOKED})
 
 
 class LifecycleHook(Enum):
@@ -247,4 +264,5 @@ def _retained(item: pb.RetainedData) -> RetainedData:
 
 
 def _failure(failure: pb.PluginFailure) -> PluginFailed:
-    return PluginFailed(failure.code, failure.message, failure.stack)
+    kind = PlatformRefusal if failure.code in REFUSALS else PluginFailed
+    return kind(failure.code, failure.message, failure.stack)

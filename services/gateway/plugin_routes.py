@@ -24,7 +24,14 @@ from services.common.errors import (
     TooManyRequests,
     Unavailable,
 )
-from services.common.runtime_client import PluginFailed, RouteCall, RouteCaller, RouteReply, RuntimeClient
+from services.common.runtime_client import (
+    PLUGIN_REVOKED,
+    PluginFailed,
+    RouteCall,
+    RouteCaller,
+    RouteReply,
+    RuntimeClient,
+)
 from services.gateway.bodies import read_body
 from services.gateway.paths import checked_path
 
@@ -92,6 +99,8 @@ class PluginRoutes:
                 code="not_installed",
                 remedy=f"Install it, or name the store: ?store= or {STORE_HEADER}.",
             )
+        if found.revoked is not None:
+            raise _revoked(plugin_id, found.revoked)
         if found.status == "active" and found.updating:
             raise Unavailable(
                 f"The plugin {plugin_id!r} is being updated.",
@@ -125,6 +134,10 @@ class PluginRoutes:
                     source="plugin",
                     pluginId=plugin_id,
                 ) from failure
+            if failure.code == PLUGIN_REVOKED:
+                raise _revoked(plugin_id, None) from failure
+            if failure.source == "platform":
+                raise _refused(failure.code, plugin_id) from failure
             raise _plugin_failed("The plugin failed to answer.", failure.code, plugin_id) from failure
 
 
@@ -187,6 +200,25 @@ def to_response(reply: RouteReply, plugin_id: str) -> Response:
         if name != "location" or _SAME_SITE.fullmatch(value):
             response.headers.append(name, value)
     return response
+
+
+def _revoked(plugin_id: str, reason: str | None) -> Conflict:
+    return Conflict(
+        f"The installed version of the plugin {plugin_id!r} was revoked: {reason or 'a moment ago'}.",
+        code="plugin_revoked",
+        remedy="Install another version, or wait until this one is allowed again: its events are kept.",
+        pluginId=plugin_id,
+    )
+
+
+def _refused(code: str, plugin_id: str) -> BadGateway:
+    return BadGateway(
+        "The platform does not run this plugin: its package is not what its publisher signed.",
+        code=code,
+        remedy="Tell the platform's operator; the installation's errors say what was found.",
+        source="platform",
+        pluginId=plugin_id,
+    )
 
 
 def _plugin_failed(detail: str, code: str, plugin_id: str) -> BadGateway:

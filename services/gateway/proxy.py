@@ -33,6 +33,7 @@ TO_UPSTREAM = frozenset(
         "if-match",
         "if-modified-since",
         "if-none-match",
+        "x-outlet-signature",
     }
 )
 TO_CLIENT = frozenset(

@@ -1,9 +1,10 @@
 """The registry, wired: the only place that opens connections and knows who needs what."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import structlog
@@ -30,6 +31,13 @@ from services.registry.installations import endpoints as installations
 from services.registry.installations.operations import Operations
 from services.registry.installations.queries import InstallationQueries
 from services.registry.installations.service import InstallationService
+from services.registry.mirror import endpoints as mirror
+from services.registry.mirror.feed import MirrorFeed
+from services.registry.mirror.sync import Mirror
+from services.registry.mirror.upstream import Upstream, open_upstream
+from services.registry.packages.storage import open_storage
+from services.registry.publisher_keys import endpoints as publisher_keys
+from services.registry.publisher_keys.service import PublisherKeyService
 from services.registry.reconciliation import reconcile
 from services.registry.reports.breakers import Breakers, carry_out
 from services.registry.reports.executions import GROUP as REPORTS
@@ -43,10 +51,14 @@ from services.registry.rollouts.keeper import RolloutKeeper
 from services.registry.rollouts.service import RolloutService
 from services.registry.setting_changes.consumer import SettingChangeConsumer
 from services.registry.settings import RegistrySettings
+from services.registry.submissions import endpoints as submissions
+from services.registry.submissions.service import SubmissionService
 from services.registry.updates import endpoints as updates
 from services.registry.updates.keeper import UpdateKeeper
 from services.registry.updates.queries import UpdateQueries
 from services.registry.updates.service import UpdateService
+from services.registry.withdrawals import endpoints as withdrawals
+from services.registry.withdrawals.service import WithdrawalService
 from services.registry.workers import LiveWorkers, open_redis
 
 log = structlog.get_logger(__name__)
@@ -66,6 +78,10 @@ def create_registry(settings: RegistrySettings, tracing: TracingSettings | None 
     app = create_app("Outlet registry", lifespan, body_limit=MAX_BYTES, service="registry", tracing=tracing)
     app.include_router(catalogue.router)  # before the installations: neither "marketplace" nor "retained" is one
     app.include_router(catalogue.internal)
+    app.include_router(publisher_keys.router)
+    app.include_router(withdrawals.router)
+    app.include_router(submissions.router)
+    app.include_router(mirror.router)
     app.include_router(retained.router)
     app.include_router(updates.router)
     app.include_router(rollouts.router)
@@ -75,6 +91,7 @@ def create_registry(settings: RegistrySettings, tracing: TracingSettings | None 
 
 async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStack) -> None:
     dsn, bootstrap = settings.registry_database_url, settings.kafka_bootstrap
+    packages = open_storage(settings.package_storage)
     await migrate(dsn, MIGRATIONS)
     if settings.kafka_create_topics:
         await ensure_topics(bootstrap, partitions=settings.kafka_partitions, replication=settings.kafka_replication)
@@ -95,11 +112,16 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     operations = Operations(transaction, runtime, relay.wake, deadline=settings.lifecycle_deadline)
     app.state.runtime = runtime
     app.state.verifier = TokenVerifier(settings)
-    app.state.catalogue = CatalogueService(transaction)
-    app.state.installations = InstallationService(transaction, operations, keys)
+    app.state.catalogue = CatalogueService(transaction, packages, relay.wake, automatic=settings.review == "automatic")
+    app.state.operator_organization = settings.operator_organization
+    app.state.mirror_feed = MirrorFeed(transaction, packages)
+    app.state.submissions = SubmissionService(transaction, packages)
+    app.state.withdrawals = WithdrawalService(transaction, workers, relay.wake)
+    app.state.publisher_keys = PublisherKeyService(transaction)
+    app.state.installations = InstallationService(transaction, operations, keys, packages)
     app.state.dependencies = DependencyService(transaction, app.state.installations)
     app.state.installation_queries = InstallationQueries(transaction, workers)
-    app.state.updates = UpdateService(transaction, operations, keys)
+    app.state.updates = UpdateService(transaction, operations, keys, packages)
     app.state.update_queries = UpdateQueries(transaction, app.state.dependencies)
     app.state.rollouts = RolloutService(transaction)
     app.state.rollout_keeper = RolloutKeeper(transaction, app.state.updates)
@@ -107,6 +129,12 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     async with transaction() as session:
         await ReportRepository(session).forget_old_cursors()
     breakers = Breakers(transaction, operations)
+    mirroring: dict[str, Coroutine[Any, Any, None]] = {}
+    if settings.upstream_url is not None:
+        client = open_upstream(settings.upstream_url, settings.upstream_token.get_secret_value())
+        upstream = Upstream(await opened.enter_async_context(client))
+        copying = Mirror(transaction, packages, upstream, settings.pinned_keys(), relay.wake)
+        mirroring["mirror"] = copying.run(settings.upstream_seconds)
     all_running = await opened.enter_async_context(
         running(
             outbox=relay.run(),
@@ -116,6 +144,7 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
             updates=app.state.update_keeper.run(settings.update_turn_seconds),
             rollouts=app.state.rollout_keeper.run(settings.update_turn_seconds),
             breakers=follow(bootstrap, BREAKERS, REPORTS, partial(carry_out, breakers)),
+            **mirroring,
         )
     )
     app.state.readiness = {

@@ -46,8 +46,12 @@ class Plugin(RegistryModel, table=True):
 
     id: str = Field(primary_key=True)
     publisher_organization: str
-    latest_version: str
-    """The highest release, or the highest pre-release while there is no release."""
+    mirrored: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    """Whether it came from the upstream registry; its publisher is then an organization of that platform."""
+    latest_version: str | None = None
+    """Of what its publisher's organization can install: the highest release, else the highest pre-release."""
+    latest_public: str | None = None
+    """The same of what everyone can install."""
 
 
 class PluginVersion(RegistryModel, table=True):
@@ -61,6 +65,20 @@ class PluginVersion(RegistryModel, table=True):
     manifest: dict[str, Any] = Field(sa_type=JSONB)
     published_at: datetime = Field(default_factory=_now, sa_column=_moment(required=True))
     published_by: str
+    signature: str | None = None
+    """The publisher's, as a compact JWS over the statement; None: published before there were signatures."""
+    public_key: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
+    """The JWK of the publisher's key as it was then."""
+    level: str = Field(default="private", sa_column_kwargs={"server_default": "community"})
+    """Who may install it: see :class:`services.registry.catalogue.levels.Level`."""
+    yanked_at: datetime | None = Field(default=None, sa_column=_moment())
+    yanked_by: str | None = None
+    yank_reason: str | None = None
+    revoked_at: datetime | None = Field(default=None, sa_column=_moment())
+    revoked_by: str | None = None
+    revocation_reason: str | None = None
+    announced_revision: int = Field(default=0, sa_column=_counter())
+    """Who has followed this revision knows whether it is revoked, of every installation that it had then."""
 
 
 class PluginPackage(RegistryModel, table=True):
@@ -120,7 +138,7 @@ class Installation(RegistryModel, table=True):
     """The circuit breaker as :class:`services.common.directory.Breaker`; None: it never opened."""
     backlog: str = Field(default="none", sa_column_kwargs={"server_default": "none"})
     """See :data:`services.common.directory.Backlog`."""
-    libraries: list[dict[str, str]] = Field(
+    libraries: list[dict[str, Any]] = Field(
         default_factory=list, sa_type=JSONB, sa_column_kwargs={"server_default": "[]"}
     )
     """What was resolved for it, as :class:`services.common.directory.Library`."""

@@ -1,6 +1,8 @@
 """What the registry reads from the environment."""
 
-from pydantic import Field
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
 
 from services.common.settings import IdentitySettings, SecretKeySettings, ServiceSettings
 
@@ -19,3 +21,26 @@ class RegistrySettings(ServiceSettings, IdentitySettings, SecretKeySettings):
     update_turn_seconds: float = Field(default=5.0, gt=0)
     """Between two looks at what is to be updated by itself, or is in a roll-out."""
     database_connections: int = 10
+    package_storage: str = "database"
+    """``database``, or the URL of a folder for fsspec: ``file:///var/lib/outlet/packages``, ``s3://bucket/packages``."""
+    upstream_url: str | None = None
+    """The gateway of another platform, whose public catalogue is mirrored."""
+    upstream_token: SecretStr = SecretStr("")
+    """A token of the other platform with the role `mirror`."""
+    upstream_keys: str = ""
+    """The ids (JWK thumbprints) of the publishers' keys whose signatures count, separated by commas."""
+    upstream_seconds: float = 60.0
+    review: Literal["required", "automatic"] = "required"
+    """Whether a version that passed the automatic checks waits for a reviewer before everyone can install it."""
+    operator_organization: str | None = None
+    """Whose reviewers decide on plugins; None: whoever has a token with that role."""
+
+    @model_validator(mode="after")
+    def _check_upstream(self) -> Self:
+        if self.upstream_url is not None and not (self.upstream_token.get_secret_value() and self.pinned_keys()):
+            raise ValueError("OUTLET_UPSTREAM_URL needs OUTLET_UPSTREAM_TOKEN and OUTLET_UPSTREAM_KEYS")
+        return self
+
+    def pinned_keys(self) -> frozenset[str]:
+        """The ids of the keys that are believed of upstream."""
+        return frozenset(filter(None, map(str.strip, self.upstream_keys.split(","))))

@@ -36,6 +36,7 @@ from services.runtime.delivery.parking import Parking
 from services.runtime.delivery.retries import RetryRunner, new_holder
 from services.runtime.invoker import Invoker
 from services.runtime.isolation import require_protection
+from services.runtime.kill_switch import KillSwitch
 from services.runtime.limits.rate_limiter import RateLimiter
 from services.runtime.limits.token_bucket import Rate
 from services.runtime.metrics import RuntimeCollector, showing
@@ -114,7 +115,7 @@ async def run(settings: RuntimeSettings, traces: TracingSettings | None = None) 
         )
         stack.push_async_callback(sandbox.close)
 
-        directory = Directory()
+        directory = Directory(KillSwitch(sandbox))
         follower = DirectoryFollower(settings.kafka_bootstrap, directory)
         reporter = Reporter(producer, settings.worker_id)
         resolver = SystemResolver()

@@ -117,11 +117,17 @@ class Invoker:
         """What the invocations of this one's installation can share their transactions by."""
         return Sharing(self._database, invocation.scope)
 
-    async def forget(self, invocation: Invocation) -> None:
-        """Drop what an installation stored, or leave it as was asked, without running its code."""
+    async def pass_over(self, invocation: Invocation) -> None:
+        """Do what comes with a lifecycle hook without running the plugin's code.
+
+        What waits for it is discarded if that was asked, and what it stored is dropped or left as was asked.
+        """
         async with self._database.acquire() as connection, connection.transaction():
             await connection.execute(ENTER, *invocation.scope.row())
-            await dispose(connection, invocation.installation)
+            if invocation.discards_backlog:
+                await ledger.discard(connection, invocation.installation.id)
+            if invocation.target == LifecycleHook.ON_UNINSTALL.value:
+                await dispose(connection, invocation.installation)
 
     def open(self, invocation: Invocation, sharing: Sharing | None = None) -> "Attempt":
         """An attempt whose API calls can be answered, and which :meth:`Attempt.conclude` brings to its end.
@@ -274,8 +280,19 @@ async def _answer(session: PluginApiSession, method: str, arguments: dict[str, A
 
 def guest_key(installation: Installation) -> GuestKey:
     """Which guest runs an installation's code."""
-    libraries = tuple(library.digest for library in installation.libraries)
-    return GuestKey(installation.organization_id, installation.plugin_id, installation.digest, libraries)
+    organization = installation.organization_id
+    libraries = tuple(
+        GuestKey(organization, each.plugin_id, each.digest, each.version, each.provenance)
+        for each in installation.libraries
+    )
+    return GuestKey(
+        organization,
+        installation.plugin_id,
+        installation.digest,
+        installation.version,
+        installation.provenance,
+        libraries,
+    )
 
 
 def guest_call(invocation: Invocation) -> GuestCall:

@@ -21,6 +21,7 @@ from services.runtime.sandbox import MEANING, SandboxPool, Zygote
 FAILURES = (
     *("invalid_event", "plugin_bad_result", "plugin_exited", "plugin_limit_exceeded", "plugin_load_failed"),
     *("plugin_protocol_error", "plugin_raised", "plugin_rate_limited", "plugin_timeout"),
+    *("package_untrusted", "plugin_revoked"),
 )
 """Codes that failures have (docs/errors.md). Any other is counted as ``other``, so that there is an end of labels."""
 

@@ -130,6 +130,7 @@ class Reporter:
                     stack=failure.stack[-STACK_LENGTH:],
                     during=during,
                     event_id=event_id,
+                    source=failure.source,
                 )
             )
 

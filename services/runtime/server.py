@@ -125,6 +125,11 @@ class PluginRuntime(pb_grpc.PluginRuntimeServicer):
             discards_backlog=request.discard_backlog,
             former_digest=request.from_digest,
         )
+        followed = self._directory.get(installation.id)
+        revoked = installation.revoked is not None or (followed is not None and followed.revoked is not None)
+        if revoked and hook in (LifecycleHook.ON_DEACTIVATE, LifecycleHook.ON_UNINSTALL):
+            await self._invoker.pass_over(invocation)
+            return pb.RunLifecycleHookResponse()
         try:
             with calling(self._tracing, invocation, current()) as invocation:
                 config = await self._invoker.run(invocation)
@@ -132,7 +137,7 @@ class PluginRuntime(pb_grpc.PluginRuntimeServicer):
             if not request.ignore_failure:
                 return pb.RunLifecycleHookResponse(failure=_failure(failure))
             log.warning("lifecycle hook failed and was overruled", installation=installation.id, code=failure.code)
-            await self._invoker.forget(invocation)
+            await self._invoker.pass_over(invocation)
             return pb.RunLifecycleHookResponse()
         return pb.RunLifecycleHookResponse(config=config or None)
 

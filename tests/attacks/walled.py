@@ -67,8 +67,8 @@ async def run(attack: Attack, package: Package, folder: Path, running: Zygote, s
     peaceful = plugins.build(NEIGHBOUR, beside)
     packages = {package.digest: package.data, peaceful.digest: peaceful.data}
 
-    async def fetch(digest: str) -> bytes:
-        return packages[digest]
+    async def fetch(key: GuestKey) -> bytes:
+        return packages[key.digest]
 
     async with Grounds(os.environ[ENVIRONMENT]) as grounds:
         everything = processes.Newcomers()

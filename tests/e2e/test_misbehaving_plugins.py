@@ -65,11 +65,11 @@ async def neighbours(loyalty: Package, tmp_path_factory: pytest.TempPathFactory)
 
     async with (
         Stack(directory, environ=environment(DEADLINES), durable=False) as stack,
-        GatewayClient(stack.gateway_url, stack.issuer.token, ORGANIZATION) as client,
+        GatewayClient(stack.gateway_url, stack.issuer.token, ORGANIZATION, publisher=ORGANIZATION) as client,
         Caller(stack, ORGANIZATION) as caller,
     ):
         await scenario.set_up(client, loyalty.data, [STORE])
-        await client.publish(misbehaving.data)
+        await client.publish(misbehaving.data, level="private")  # it passes no check
         installation = (await client.install(PLUGIN_ID))["id"]
         await client.activate(installation)
         await scenario.rolled_out(client, installation, "active")

@@ -310,3 +310,26 @@ async def test_what_is_left_of_the_api_calls_is_in_the_headers(installed: Organi
     async with installed.client() as client:
         response = await client.get(POINTS)
     assert response.headers["ratelimit-remaining"] == "9"
+
+
+async def test_a_revoked_plugin_is_a_clear_problem_and_no_worker_is_asked(
+    organization: Organization, worker: FakeWorker
+) -> None:
+    await organization.install(status="error", revoked="it sends receipts elsewhere")
+    worker.forget()
+    async with organization.client() as client:
+        response = await client.get(POINTS)
+    assert (response.status_code, response.json()["code"]) == (409, "plugin_revoked")
+    assert "it sends receipts elsewhere" in response.json()["detail"]
+    assert worker.requests == []
+
+
+@pytest.mark.parametrize(("code", "status"), [("package_untrusted", 502), ("plugin_revoked", 409)])
+async def test_what_the_platform_refuses_to_run_is_not_blamed_on_the_plugin(
+    installed: Organization, worker: FakeWorker, code: str, status: int
+) -> None:
+    worker.answer = failure(code)
+    async with installed.client() as client:
+        response = await client.get(POINTS)
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    assert response.json().get("source") != "plugin"

@@ -8,8 +8,11 @@ from uuid import uuid4
 
 import httpx
 from fastapi import FastAPI
+from joserfc.jwk import OKPKey
 
+from outlet import signing
 from outlet.local.issuer import Issuer
+from outlet.package import PackageError, open_package
 from services.common.secret_settings import new_key
 from services.registry.app import create_registry
 from services.registry.settings import RegistrySettings
@@ -24,6 +27,13 @@ class Registry:
     def __init__(self, http: httpx.AsyncClient, issuer: Issuer) -> None:
         self.http = http
         self._issuer = issuer
+        self._keys: dict[str, OKPKey] = {}
+
+    async def key_of(self, publisher: "Client") -> OKPKey:
+        """The registered key of a publisher's organization."""
+        if publisher.organization not in self._keys:
+            self._keys[publisher.organization] = await publisher.also("publisher").register()
+        return self._keys[publisher.organization]
 
     def caller(self, role: str = "owner", organization: str | None = None, store: str | None = None) -> "Client":
         """Somebody of an organization; of one of their own without a name."""
@@ -78,9 +88,38 @@ class Client:
     async def delete(self, path: str, **query: Any) -> httpx.Response:
         return await self._http.delete(f"/api/plugins{path}", params=query, headers=self._headers)
 
+    async def register(self, key: OKPKey | None = None) -> OKPKey:
+        """Register a key of the organization, a new one unless told."""
+        key = key or signing.new_key()
+        body = {"name": "tests", "publicKey": signing.public_part(key).document()}
+        registered = await self.post("/publisher-keys", body)
+        assert registered.status_code in (200, 201), registered.text
+        return key
+
     async def publish(self, data: bytes, media_type: str = "application/vnd.outlet.package") -> httpx.Response:
+        """Publish a package, signed by the organization's key if it can be read."""
+        return await self.publish_as(data, await self._signature(data), media_type)
+
+    async def _signature(self, data: bytes) -> str | None:
+        try:
+            package = open_package(data)
+        except PackageError:
+            return None
+        return signing.sign(signing.Statement.of(package), await self.registry.key_of(self))
+
+    async def publish_as(
+        self,
+        data: bytes,
+        signature: str | None,
+        media_type: str = "application/vnd.outlet.package",
+        *,
+        level: str = "community",
+    ) -> httpx.Response:
+        """Publish a package with this signature."""
         headers = self._headers | {"Content-Type": media_type}
-        return await self._http.post("/api/plugins/marketplace", content=data, headers=headers)
+        if signature is not None:
+            headers[signing.HEADER] = signature
+        return await self._http.post("/api/plugins/marketplace", params={"level": level}, content=data, headers=headers)
 
     async def try_install(self, plugin_id: str, **members: Any) -> httpx.Response:
         return await self.post("/install", {"pluginId": plugin_id, **members})
@@ -112,6 +151,7 @@ def environment(dsn: str, redis_url: str, bootstrap: str, issuer: Issuer) -> dic
         "lifecycle_deadline": 2.0,
         "update_turn_seconds": 3600.0,  # tests take the turns
         "secret_keys": new_key(),
+        "review": "automatic",
     }
 
 

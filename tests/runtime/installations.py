@@ -17,6 +17,7 @@ def installation(
     config: dict[str, Any] | None = None,
     grants: tuple[str, ...] = (),
     updating: bool = False,
+    revoked: str | None = None,
     **declared: Any,
 ) -> Installation:
     """An installation of a plugin that listens to ``sale.created`` and asks for nothing unless told otherwise.
@@ -45,4 +46,5 @@ def installation(
         grants=grants,
         manifest=manifest,
         updating=updating,
+        revoked=revoked,
     )

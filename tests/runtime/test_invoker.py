@@ -222,7 +222,7 @@ async def test_uninstalling_removes_what_was_stored_even_when_the_hook_is_overru
     with pytest.raises(PluginFailed):
         await runner.run(invocation("lifecycle", "onUninstall", failing))
     assert await rows() == 2
-    await runner.forget(invocation("lifecycle", "onUninstall", failing))
+    await runner.pass_over(invocation("lifecycle", "onUninstall", failing))
     assert await rows() == 1
 
 

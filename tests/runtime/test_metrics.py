@@ -15,7 +15,7 @@ from services.common.directory import Directory
 from services.common.runtime_client import PluginFailed
 from services.runtime.metrics import RuntimeCollector, showing
 from services.runtime.reporting import Reporter
-from services.runtime.sandbox import SandboxPool, Zygote
+from services.runtime.sandbox import GuestKey, SandboxPool, Zygote
 from tests.runtime.installations import installation
 from tests.runtime.sandbox import plugins
 from tests.runtime.sandbox.plugins import Caller
@@ -56,7 +56,7 @@ class Shown:
 async def shown(tmp_path: Path) -> AsyncIterator[Shown]:
     built = plugins.build(tmp_path, '@plugin.route("GET", "/one")\nasync def root() -> dict:\n    return {}\n')
 
-    async def fetch(_: str) -> bytes:
+    async def fetch(_: GuestKey) -> bytes:
         return built.data
 
     publishes_nothing: Any = None

@@ -212,3 +212,11 @@ async def test_a_route_of_an_installation_that_is_updated_is_for_later(worker: W
     found = worker.install(updating=True)
     assert await status_of(worker.call(found)) is grpc.StatusCode.UNAVAILABLE
     assert worker.sandbox.calls == []
+
+
+async def test_a_revoked_plugin_is_deactivated_and_removed_without_its_code(worker: Worker) -> None:
+    found = worker.install(revoked="it is bad", status="error")
+    for hook in (pb.LIFECYCLE_HOOK_ON_DEACTIVATE, pb.LIFECYCLE_HOOK_ON_UNINSTALL):
+        response = await worker.run_hook(found, hook=hook, discard_backlog=True)
+        assert not response.HasField("failure")
+    assert worker.sandbox.calls == []

@@ -5,6 +5,7 @@ from typing import Any, Literal, Protocol, Self
 
 import httpx
 
+from outlet import signing
 from outlet.local.roles import Role
 
 TIMEOUT_SECONDS = 60.0
@@ -12,6 +13,7 @@ PACKAGE_TYPE = "application/vnd.outlet.package"
 
 Json = dict[str, Any]
 Backlog = Literal["pause", "drain", "discard"]
+Level = Literal["private", "community"]
 
 
 class TokenSource(Protocol):
@@ -40,6 +42,7 @@ class GatewayClient:
         self._token = token
         self._organization = organization
         self._publisher = publisher
+        self._key = signing.new_key()
 
     async def __aenter__(self) -> Self:
         return self
@@ -49,10 +52,17 @@ class GatewayClient:
     ) -> None:
         await self._http.aclose()
 
-    async def publish(self, package: bytes) -> Json:
-        """Publish a plugin version to the catalogue; the same bytes again change nothing."""
-        headers = {"content-type": PACKAGE_TYPE}
-        return await self._call("POST", "/api/plugins/marketplace", "publisher", content=package, headers=headers)
+    async def publish(self, package: bytes, *, level: Level = "community") -> Json:
+        """Publish a plugin version to the catalogue, signed by a key of this client; the same again changes nothing.
+
+        ``level``: for everyone, or for the publisher's own organization.
+        """
+        key = {"name": "local client", "publicKey": signing.public_part(self._key).document()}
+        await self._call("POST", "/api/plugins/publisher-keys", "publisher", json=key)
+        headers = {"content-type": PACKAGE_TYPE, signing.HEADER: signing.sign_package(package, self._key)}
+        return await self._call(
+            "POST", f"/api/plugins/marketplace?level={level}", "publisher", content=package, headers=headers
+        )
 
     async def install(self, plugin_id: str, config: Json | None = None) -> Json:
         """Install the newest version for the whole organization; returns the installation."""

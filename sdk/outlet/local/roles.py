@@ -2,4 +2,4 @@
 
 from typing import Literal
 
-Role = Literal["owner", "admin", "manager", "cashier", "publisher"]
+Role = Literal["owner", "admin", "manager", "cashier", "publisher", "reviewer", "mirror"]

@@ -99,6 +99,7 @@ def environments(
         yield {
             "OUTLET_LOG_FORMAT": "console",
             "OUTLET_DRAIN_SECONDS": "2",
+            "OUTLET_REVIEW": "automatic",
             **inherited,
             **decided,
             PORT_VARIABLES[service]: str(port),

@@ -7,7 +7,9 @@ import msgspec
 from pydantic import Field
 
 from outlet.manifest import Manifest
+from outlet.signing import PublicKey
 from services.common.wire import Document
+from services.registry.catalogue.levels import Level
 from services.registry.models import PluginVersion
 
 
@@ -74,14 +76,21 @@ class CatalogueEntry(ManifestDocument):
     """The latest version of a plugin, and which others there are, highest first."""
 
     digest: str
+    key_id: str | None = Field(description="The thumbprint of the key it is signed by.")
+    level: Level
     published_at: datetime
-    versions: list[str]
+    versions: list[str] = Field(description="Those that can be installed, the highest first.")
 
     @classmethod
     def of(cls, version: PluginVersion, versions: list[str]) -> Self:
         """The entry of a plugin whose latest version is ``version``."""
         return cls(
-            **manifest_members(version), digest=version.digest, published_at=version.published_at, versions=versions
+            **manifest_members(version),
+            digest=version.digest,
+            key_id=key_id_of(version),
+            level=Level(version.level),
+            published_at=version.published_at,
+            versions=versions,
         )
 
 
@@ -89,6 +98,8 @@ class PublishedVersion(ManifestDocument):
     """One published version."""
 
     digest: str
+    key_id: str | None = Field(description="The thumbprint of the key it is signed by.")
+    level: Level = Field(description="Private until a reviewer has approved it.")
     published_at: datetime
     published_by: str
 
@@ -97,9 +108,16 @@ class PublishedVersion(ManifestDocument):
         return cls(
             **manifest_members(version),
             digest=version.digest,
+            key_id=key_id_of(version),
+            level=Level(version.level),
             published_at=version.published_at,
             published_by=version.published_by,
         )
+
+
+def key_id_of(version: PluginVersion) -> str | None:
+    """The id of the key that signed a version."""
+    return None if version.public_key is None else PublicKey.read(version.public_key).id
 
 
 def read_manifest(version: PluginVersion) -> Manifest:

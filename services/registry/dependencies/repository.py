@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from sqlalchemy import ColumnElement
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from outlet.manifest import Dependency
 from services.common.errors import Conflict
+from services.registry.catalogue.levels import Level
 from services.registry.dependencies.resolution import Offered
-from services.registry.models import PluginVersion
+from services.registry.models import Plugin, PluginVersion
 
 MAX_PLUGINS = 500
 
@@ -44,13 +46,25 @@ class Needs:
         return [each for each in needs if each.plugin_id not in self.libraries]
 
 
+def on_offer(organization: str) -> tuple[ColumnElement[bool], ...]:
+    """What an organization can install: see :mod:`services.registry.catalogue.offers`."""
+    own = select(col(Plugin.id)).where(
+        col(Plugin.publisher_organization) == organization, col(Plugin.mirrored).is_(False)
+    )
+    return (
+        col(PluginVersion.yanked_at).is_(None),
+        col(PluginVersion.revoked_at).is_(None),
+        (col(PluginVersion.level) != Level.PRIVATE) | col(PluginVersion.plugin_id).in_(own),
+    )
+
+
 class DependencyRepository:
     """What versions in the catalogue need, within one transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def needs(self, plugin_id: str) -> Needs:
+    async def needs(self, plugin_id: str, organization: str) -> Needs:
         """What each version of a plugin needs, and of all plugins that any of them leads to.
 
         Raises Conflict (``dependency_conflict``) when that are more than 500.
@@ -60,7 +74,7 @@ class DependencyRepository:
         while wanted:
             if len(known) + len(wanted) > MAX_PLUGINS:
                 raise Conflict(f"{plugin_id!r} leads to more than {MAX_PLUGINS} plugins.", code="dependency_conflict")
-            found = await self._declared(wanted)
+            found = await self._declared(wanted, organization)
             known |= found
             asked = {each.plugin_id for versions in found.values() for needs in versions.values() for each in needs}
             wanted = asked - known.keys() - wanted  # what the catalogue does not have is not asked for again
@@ -73,12 +87,12 @@ class DependencyRepository:
         own = col(PluginVersion.plugin_id).in_(plugin_ids)
         return frozenset((await self._session.exec(statement.where(own, category == "library"))).all())
 
-    async def _declared(self, plugin_ids: Collection[str]) -> dict[str, dict[str, list[Dependency]]]:
+    async def _declared(self, plugin_ids: Collection[str], organization: str) -> dict[str, dict[str, list[Dependency]]]:
         needs: Any = col(PluginVersion.manifest)["dependencies"]
         statement = select(col(PluginVersion.plugin_id), col(PluginVersion.version), needs)
         found: dict[str, dict[str, list[Dependency]]] = defaultdict(dict)
         for plugin_id, version, document in await self._session.exec(
-            statement.where(col(PluginVersion.plugin_id).in_(plugin_ids))
+            statement.where(col(PluginVersion.plugin_id).in_(plugin_ids), *on_offer(organization))
         ):
             found[plugin_id][version] = msgspec.convert(document or [], list[Dependency])
         return dict(found)

@@ -38,9 +38,9 @@ class DependencyService:
         place = caller.choose_store(store)
         async with self._transaction() as session:
             catalogue = CatalogueRepository(session)
-            root = await wanted_version(session, plugin_id, version)
-            await resolved_libraries(session, root)  # what cannot be had is said now
-            offered = (await DependencyRepository(session).needs(plugin_id)).of_plugins()
+            root = await wanted_version(session, plugin_id, version, caller.organization)
+            await resolved_libraries(session, root, caller.organization)  # what cannot be had is said now
+            offered = (await DependencyRepository(session).needs(plugin_id, caller.organization)).of_plugins()
             present = await InstallationRepository(session).installed_versions(caller.organization, place)
             present.pop(plugin_id, None)
             found = []

@@ -161,7 +161,7 @@ class Operations:
         except PluginFailed as failure:
             if operation.ignore_failure:
                 return Succeeded()
-            return Failed("plugin", failure.code, failure.message, failure.stack)
+            return Failed(failure.source, failure.code, failure.message, failure.stack)
         except Unavailable as error:
             return Unreached(error)
         except (GatewayTimeout, TimeoutError):

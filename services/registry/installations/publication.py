@@ -4,19 +4,20 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import insert, update
-from sqlmodel import col
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.common import directory
 from services.common.events import DomainEvent
 from services.common.topics import INSTALLATIONS, topic_of
 from services.registry.catalogue.schemas import read_manifest
+from services.registry.catalogue.trust import provenance_of
 from services.registry.models import Installation, PluginVersion, Publication, outbox
 
 
 def snapshot(installation: Installation, version: PluginVersion) -> directory.Installation:
     """The present state of an installation as the other services know it."""
-    return directory.Installation(
+    present = directory.Installation(
         id=str(installation.id),
         revision=installation.revision,
         plugin_id=installation.plugin_id,
@@ -32,6 +33,20 @@ def snapshot(installation: Installation, version: PluginVersion) -> directory.In
         backlog=msgspec.convert(installation.backlog, directory.Backlog),
         libraries=msgspec.convert(installation.libraries, tuple[directory.Library, ...]),
         updating=installation.updating,
+        provenance=provenance_of(version),
+    )
+    return present if version.revoked_at is None else _stopped(present, version.revocation_reason or "")
+
+
+def _stopped(present: directory.Installation, reason: str) -> directory.Installation:
+    """An installation of a revoked version: nothing of it runs, and its events are kept as those of a paused plugin."""
+    kept = present.status == "active" or present.held or present.backlog != "none"
+    return msgspec.structs.replace(
+        present,
+        revoked=reason,
+        status="error" if present.status == "active" else present.status,
+        breaker=directory.CLOSED,
+        backlog="pause" if kept else "none",
     )
 
 
@@ -47,13 +62,17 @@ class PublicationLog:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def next_revision(self) -> int:
-        """The revision of the change that this transaction makes.
+    async def next_revision(self, count: int = 1) -> int:
+        """The revision of the change that this transaction makes; the last of ``count`` that follow each other.
 
         Changes wait here for each other until the transaction ends, so call it before any installation is locked.
         """
-        statement = update(Publication).values(revision=col(Publication.revision) + 1)
+        statement = update(Publication).values(revision=col(Publication.revision) + count)
         return int((await self._session.exec(statement.returning(col(Publication.revision)))).scalar_one())
+
+    async def hold(self) -> None:
+        """Let nothing else change until the transaction ends, whether or not it will change something itself."""
+        await self._session.exec(select(Publication).with_for_update())
 
     async def announce(self, installation: Installation, version: PluginVersion) -> None:
         """Publish the state that the installation has now."""

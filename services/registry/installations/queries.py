@@ -6,22 +6,21 @@ from datetime import datetime
 from uuid import UUID
 
 from services.common.auth import MANAGES, Caller
-from services.common.errors import Unavailable
 from services.common.wire import Page, decode_cursor, encode_cursor, invalid_cursor
 from services.common.workers import WorkerSource
 from services.registry.database import Transaction
 from services.registry.installations.publication import breaker_of
 from services.registry.installations.repository import InstallationFilter, InstallationRepository
+from services.registry.installations.rollout import rollout_of
 from services.registry.installations.schemas import (
     BreakerDocument,
     ErrorDocument,
     InstallationDetails,
     InstallationStats,
     InstallationSummary,
-    Rollout,
 )
 from services.registry.installations.scope import check_sees
-from services.registry.models import Installation, InstallationError
+from services.registry.models import InstallationError
 from services.registry.reports.documents import usage_members
 from services.registry.reports.repository import ReportRepository
 
@@ -51,7 +50,7 @@ class InstallationQueries:
             installations = InstallationRepository(session)
             installation, version = check_sees(caller, await installations.get(installation_id))
             errors = _documents(caller, await installations.errors(installation_id))
-        rollout = await self._rollout(installation)
+        rollout = await rollout_of(self._workers, installation.revision)
         breaker = BreakerDocument.model_validate(breaker_of(installation))
         return InstallationDetails.of(
             installation, version, errors=errors, breaker=breaker, backlog=installation.backlog, rollout=rollout
@@ -66,15 +65,6 @@ class InstallationQueries:
             reports = ReportRepository(session)
             usage, recent = await reports.usage(installation_id), await reports.recent(installation_id)
         return InstallationStats.of(installation, errors, **usage_members(usage, recent))
-
-    async def _rollout(self, installation: Installation) -> Rollout | None:
-        try:
-            workers = await self._workers.live()
-        except Unavailable:
-            return None
-        live = [worker for worker in workers if worker.directory_revision >= installation.revision]
-        tiers = [worker.sandbox_tier for worker in workers if worker.sandbox_tier is not None]
-        return Rollout(workers=len(workers), live=len(live), sandbox_tier=max(tiers, default=None))
 
 
 def _documents(caller: Caller, errors: Sequence[InstallationError]) -> list[ErrorDocument]:

@@ -63,7 +63,7 @@ class InstallationRepository:
             if store is not None:
                 statement = statement.where(_in_effect_in(store))
         if wanted.status is not None:
-            statement = statement.where(col(Installation.status) == wanted.status)
+            statement = statement.where(_has_status(wanted.status))
         if wanted.plugin_id is not None:
             statement = statement.where(col(Installation.plugin_id) == wanted.plugin_id)
         if wanted.category is not None:
@@ -108,6 +108,17 @@ class InstallationRepository:
         """Every installation of every organization, in the order in which their present states were decided."""
         return (await self._session.exec(_with_versions().order_by(col(Installation.revision)))).all()
 
+    async def lock_version(self, plugin_id: str, version: str) -> Sequence[Installation]:
+        """All installations of a version, of every organization; locked."""
+        own = and_(col(Installation.plugin_id) == plugin_id, col(Installation.version) == version)
+        statement = select(Installation).where(own).order_by(col(Installation.id)).with_for_update()
+        return (await self._session.exec(statement)).all()
+
+    async def count_version(self, plugin_id: str, version: str) -> int:
+        """How many installations of a version there are, of every organization."""
+        own = and_(col(Installation.plugin_id) == plugin_id, col(Installation.version) == version)
+        return (await self._session.exec(select(func.count()).select_from(Installation).where(own))).one()
+
     async def add(self, installation: Installation) -> None:
         self._session.add(installation)
         await self._session.flush()
@@ -147,6 +158,16 @@ def _with_versions() -> Select[Installation, PluginVersion]:
             col(PluginVersion.version) == col(Installation.version),
         ),
     )
+
+
+def _has_status(wanted: Status) -> ColumnElement[bool]:
+    """By what is shown: an active installation of a revoked version shows as one in error."""
+    status, revoked = col(Installation.status), col(PluginVersion.revoked_at).is_not(None)
+    if wanted is Status.ACTIVE:
+        return and_(status == wanted, ~revoked)
+    if wanted is Status.ERROR:
+        return or_(status == wanted, and_(status == Status.ACTIVE, revoked))
+    return status == wanted
 
 
 def _in_effect_in(store: str) -> ColumnElement[bool]:

@@ -94,6 +94,14 @@ class Rollout(Document):
     )
 
 
+class LibraryDocument(Document):
+    """A library in the version that was resolved for an installation."""
+
+    plugin_id: str
+    version: str
+    digest: str
+
+
 class InstallationSummary(ManifestDocument):
     """One installation, as the list shows it."""
 
@@ -104,8 +112,9 @@ class InstallationSummary(ManifestDocument):
     grants: list[str]
     status: Status
     status_reason: str | None
-    libraries: list[dict[str, str]] = Field(description="What its code is given to import: pluginId, version, digest.")
+    libraries: list[LibraryDocument] = Field(description="What its code is given to import.")
     updating: bool = Field(description="Whether it is about to have another version; its events wait meanwhile.")
+    revoked: str | None = Field(description="Why a reviewer has stopped this version everywhere; null: it runs.")
     installed_at: datetime | None = Field(description="Null until onInstall succeeded.")
     installed_by: str
     last_activated_at: datetime | None
@@ -119,8 +128,11 @@ class InstallationSummary(ManifestDocument):
         own = {
             name: getattr(installation, name)
             for name in InstallationSummary.model_fields
-            if name not in ManifestDocument.model_fields and name != "stats"
+            if name not in ManifestDocument.model_fields and name not in ("stats", "revoked")
         }
+        if version.revoked_at is not None and installation.status == Status.ACTIVE:
+            own |= {"status": Status.ERROR, "status_reason": f"the version was revoked: {version.revocation_reason}"}
+        own["revoked"] = version.revocation_reason if version.revoked_at is not None else None
         own["config"] = masked(installation.config, read_manifest(version).secret_settings())
         return cls(**manifest_members(version), **own, stats=Stats.of(installation), **members)
 

@@ -10,8 +10,10 @@ from services.common.auth import Caller
 from services.common.errors import Conflict, NotFound
 from services.common.runtime_client import StoredData
 from services.common.secret_settings import SecretKeys
+from services.registry.catalogue.offers import check_offered
 from services.registry.catalogue.repository import CatalogueRepository
 from services.registry.catalogue.schemas import read_manifest
+from services.registry.catalogue.trust import check_still_allowed, check_version
 from services.registry.configuration import complete_config
 from services.registry.database import Transaction
 from services.registry.dependencies.libraries import resolved_libraries
@@ -25,14 +27,18 @@ from services.registry.installations.requirements import check_dependencies, che
 from services.registry.installations.schemas import InstallRequest
 from services.registry.installations.scope import check_manages
 from services.registry.models import Installation, PluginVersion
+from services.registry.packages.storage import PackageStorage
 from services.registry.secret_settings import masks, sealed, with_kept
 
 
 class InstallationService:
     """Changes installations. All methods raise OutletError, with the HTTP status and code for the caller."""
 
-    def __init__(self, transaction: Transaction, operations: Operations, keys: SecretKeys) -> None:
+    def __init__(
+        self, transaction: Transaction, operations: Operations, keys: SecretKeys, packages: PackageStorage
+    ) -> None:
         self._transaction = transaction
+        self._packages = packages
         self._operations = operations
         self._keys = keys
 
@@ -40,14 +46,16 @@ class InstallationService:
         """Install a plugin, or try again where onInstall failed before; the installation's id."""
         store = caller.choose_store(wanted.store_id)
         async with self._transaction() as session:
-            version = await wanted_version(session, wanted.plugin_id, wanted.version)
+            version = await wanted_version(session, wanted.plugin_id, wanted.version, caller.organization)
+            await check_version(self._packages, session, version)
             manifest = read_manifest(version)
             secrets = manifest.secret_settings()
             with_kept(wanted.config, {}, masks(wanted.config, secrets))  # an installation that begins has none to keep
             config = await complete_config(wanted.config, manifest.settings_schema, secrets=secrets)
             grants = chosen_grants(manifest, wanted.grants)
-            libraries = await resolved_libraries(session, version)
+            libraries = await resolved_libraries(session, version, caller.organization)
             revision = await PublicationLog(session).next_revision()
+            await check_still_allowed(session, version)  # a revocation and this have taken turns here
             installations = InstallationRepository(session)
             overlapping = await installations.overlapping(version.plugin_id, caller.organization, store)
             installation = await self._to_retry(installations, overlapping, store)
@@ -143,6 +151,7 @@ class InstallationService:
             revision = None if transition.during is None else await PublicationLog(session).next_revision()
             installation, version = await self._lock(session, caller, installation_id, move)
             if move is Move.ACTIVATE:
+                await check_version(self._packages, session, version)
                 manifest = read_manifest(version)
                 await check_dependencies(session, manifest, installation.organization_id, installation.store_id)
             if move in (Move.DEACTIVATE, Move.UNINSTALL):
@@ -192,21 +201,23 @@ class InstallationService:
         return found
 
 
-async def wanted_version(session: AsyncSession, plugin_id: str, version: str | None) -> PluginVersion:
-    """A version in the catalogue; None: the latest. Raises NotFound."""
+async def wanted_version(session: AsyncSession, plugin_id: str, wanted: str | None, organization: str) -> PluginVersion:
+    """A version that is on offer to an organization; None: the latest. Raises NotFound or Conflict."""
     catalogue = CatalogueRepository(session)
-    latest = await catalogue.latest(plugin_id)
-    if latest is None:
+    plugin = await catalogue.plugin(plugin_id)
+    own = plugin is not None and plugin.publisher_organization == organization
+    latest = None if plugin is None else plugin.latest_version if own else plugin.latest_public
+    name = wanted or latest
+    if plugin is None or name is None:
         raise NotFound(f"The catalogue has no plugin {plugin_id!r}.", code="plugin_not_found")
+    version = await catalogue.version(plugin_id, name)
     if version is None:
-        return latest
-    found = await catalogue.version(plugin_id, version)
-    if found is None:
         raise NotFound(
-            f"The plugin {plugin_id!r} has no version {version!r}; the latest is {latest.version}.",
+            f"The plugin {plugin_id!r} has no version {name!r}; the latest is {latest or 'none'}.",
             code="version_not_found",
         )
-    return found
+    check_offered(plugin, version, organization)
+    return version
 
 
 def _begins_afresh(installation: Installation, move: Move, begin_at: BeginAt) -> bool:

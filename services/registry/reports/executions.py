@@ -94,7 +94,7 @@ def _error(installation_id: UUID, error: ExecutionError) -> InstallationError:
     return InstallationError(
         installation_id=installation_id,
         at=moment(error.at),
-        source="plugin",
+        source=error.source,
         code=error.code,
         message=error.message,
         stack=error.stack,

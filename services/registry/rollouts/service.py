@@ -82,7 +82,7 @@ class RolloutService:
         )
 
     async def _add(self, session: AsyncSession, caller: Caller, wanted: RolloutRequest) -> UUID:
-        target = await wanted_version(session, wanted.plugin_id, wanted.version)
+        target = await wanted_version(session, wanted.plugin_id, wanted.version, caller.organization)
         rollouts = RolloutRepository(session)
         rows = [
             row

@@ -60,7 +60,7 @@ class Offered:
 
     def __init__(self, updates: UpdateRepository) -> None:
         self._updates = updates
-        self._versions: dict[str, Sequence[PluginVersion]] = {}
+        self._versions: dict[tuple[str, str], Sequence[PluginVersion]] = {}
         self._policies: dict[str, Policy] = {}
         self._asked: dict[tuple[str, str], list[Wish]] = {}
 
@@ -72,11 +72,12 @@ class Offered:
         found = []
         for installation, present in rows:
             plugin_id, organization = installation.plugin_id, installation.organization_id
-            if plugin_id not in self._versions:
-                self._versions[plugin_id] = await self._updates.versions(plugin_id)
+            place = (plugin_id, organization)
+            if place not in self._versions:
+                self._versions[place] = await self._updates.versions(plugin_id, organization)
             if organization not in self._policies:
                 self._policies[organization] = await self._updates.policy(organization)
-            versions, policy = self._versions[plugin_id], self._policies[organization]
+            versions, policy = self._versions[place], self._policies[organization]
             chosen = candidate(installation, present, versions, policy, skipped[installation.id], self._beyond)
             found.append(((installation, present), chosen))
         return found

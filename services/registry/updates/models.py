@@ -37,7 +37,7 @@ class PendingUpdate(RegistryModel, table=True):
     version: str
     grants: list[str] = Field(sa_type=JSONB)
     config: dict[str, Any] = Field(sa_type=JSONB)
-    libraries: list[dict[str, str]] = Field(sa_type=JSONB)
+    libraries: list[dict[str, Any]] = Field(sa_type=JSONB)
     base: dict[str, Any] = Field(sa_type=JSONB)
     asked_by: str
 
@@ -51,7 +51,7 @@ class PreviousVersion(RegistryModel, table=True):
     version: str
     grants: list[str] = Field(sa_type=JSONB)
     config: dict[str, Any] = Field(sa_type=JSONB)
-    libraries: list[dict[str, str]] = Field(sa_type=JSONB)
+    libraries: list[dict[str, Any]] = Field(sa_type=JSONB)
     replaced_at: datetime = Field(default_factory=_now, sa_column=_moment())
     replaced_by: str
 

@@ -63,7 +63,7 @@ class UpdateQueries:
         async with self._transaction() as session:
             updates = UpdateRepository(session)
             row = check_sees(caller, await InstallationRepository(session).get(installation_id))
-            versions = await updates.versions(row[0].plugin_id)
+            versions = await updates.versions(row[0].plugin_id, caller.organization)
             policy = await updates.policy(caller.organization)
             skipped, previous = await updates.skipped(installation_id), await updates.previous(installation_id)
         chosen = candidate(*row, versions, policy, skipped)

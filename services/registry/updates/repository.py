@@ -11,6 +11,7 @@ from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import Select
 
+from services.registry.dependencies.repository import on_offer
 from services.registry.installations.lifecycle import Status
 from services.registry.models import Installation, Plugin, PluginVersion
 from services.registry.rollouts.models import ONGOING, Rollout
@@ -26,10 +27,10 @@ class UpdateRepository:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def versions(self, plugin_id: str) -> Sequence[PluginVersion]:
-        """Every version of a plugin in the catalogue, in no order."""
+    async def versions(self, plugin_id: str, organization: str) -> Sequence[PluginVersion]:
+        """The versions of a plugin that are on offer to an organization, in no order."""
         statement = select(PluginVersion).where(col(PluginVersion.plugin_id) == plugin_id)
-        return (await self._session.exec(statement)).all()
+        return (await self._session.exec(statement.where(*on_offer(organization)))).all()
 
     async def add(self, row: PendingUpdate | PreviousVersion) -> None:
         """Keep it in the place of what the installation had."""
@@ -135,7 +136,8 @@ def _with_versions() -> Select[Installation, PluginVersion]:
         )
         .join(Plugin, col(Plugin.id) == col(Installation.plugin_id))
         .where(
-            col(Plugin.latest_version) != col(Installation.version),
+            col(Plugin.latest_version).is_distinct_from(col(Installation.version))
+            | col(Plugin.latest_public).is_distinct_from(col(Installation.version)),
             col(Installation.installed_at).is_not(None),
             col(Installation.status).in_([Status.ACTIVE, Status.INACTIVE, Status.ERROR]),
             col(Installation.updating).is_(False),

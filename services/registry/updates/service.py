@@ -12,8 +12,10 @@ from services.common.auth import Caller
 from services.common.directory import Library
 from services.common.errors import Conflict, NotFound, Unprocessable
 from services.common.secret_settings import SecretKeys, is_sealed
+from services.registry.catalogue.offers import check_not_revoked
 from services.registry.catalogue.repository import CatalogueRepository
 from services.registry.catalogue.schemas import read_manifest
+from services.registry.catalogue.trust import check_still_allowed, check_version
 from services.registry.configuration import complete_config
 from services.registry.database import Transaction
 from services.registry.dependencies.libraries import resolved_libraries
@@ -25,6 +27,7 @@ from services.registry.installations.repository import InstallationRepository, R
 from services.registry.installations.requirements import check_dependants, check_dependencies
 from services.registry.installations.scope import check_manages
 from services.registry.models import Installation, PluginVersion
+from services.registry.packages.storage import PackageStorage
 from services.registry.secret_settings import masks, sealed, with_kept
 from services.registry.updates.candidates import named
 from services.registry.updates.conclusion import begin_anew, conclude_update
@@ -57,8 +60,11 @@ class Decision:
 class UpdateService:
     """Changes the versions of installations. All methods raise OutletError, with the status and code for the caller."""
 
-    def __init__(self, transaction: Transaction, operations: Operations, keys: SecretKeys) -> None:
+    def __init__(
+        self, transaction: Transaction, operations: Operations, keys: SecretKeys, packages: PackageStorage
+    ) -> None:
         self._transaction = transaction
+        self._packages = packages
         self._operations = operations
         self._keys = keys
 
@@ -70,7 +76,9 @@ class UpdateService:
         """Update an installation: onUpdate runs in the new version, and the installation has it once that succeeded."""
         async with self._transaction() as session:
             row = check_manages(caller, await InstallationRepository(session).get(installation_id))
-            target = named(row[0], await UpdateRepository(session).versions(row[0].plugin_id), wanted.version)
+            target = named(
+                row[0], await UpdateRepository(session).versions(row[0].plugin_id, caller.organization), wanted.version
+            )
         grants = _grants(row, target, wanted.grants)
         config = await next_config(row, target, wanted.config)
         await self.carry_out(Decision(row, target, grants, config, caller.subject))
@@ -125,20 +133,25 @@ class UpdateService:
                 remedy="An installation can go back once after each update.",
             )
         await check_dependants(session, installation, previous.version)
+        version = await CatalogueRepository(session).version(installation.plugin_id, previous.version)
+        assert version is not None  # noqa: S101  published versions stay
+        check_not_revoked(version)
         await updates.skip(installation.id, installation.version, reason)
         installation.version, installation.grants = previous.version, previous.grants
         installation.config, installation.libraries = previous.config, previous.libraries
         await updates.remove(previous)
         await begin_anew(session, installation, "rolled back", now)
         await session.flush()
-        version = await CatalogueRepository(session).version(installation.plugin_id, installation.version)
-        assert version is not None  # noqa: S101  published versions stay
         return version
 
     async def _begin(self, session: AsyncSession, decision: Decision) -> Operation:
-        read, target = decision.read[0], decision.target
+        read = decision.read[0]
+        target = await CatalogueRepository(session).version(read.plugin_id, decision.target.version)
+        assert target is not None  # noqa: S101  published versions stay
         publications, installations = PublicationLog(session), InstallationRepository(session)
+        await check_version(self._packages, session, target)
         revision = await publications.next_revision()
+        await check_still_allowed(session, target)  # a revocation and this have taken turns here
         row = await installations.lock(read.id)
         if row is None:
             raise NotFound("There is no such installation.", code="installation_not_found")
@@ -157,7 +170,7 @@ class UpdateService:
             version=target.version,
             grants=decision.grants,
             config=sealed(decision.config, read_manifest(target).secret_settings(), self._keys, installation),
-            libraries=await resolved_libraries(session, target),
+            libraries=await resolved_libraries(session, target, read.organization_id),
             base=installation.config,
             asked_by=decision.asked_by,
         )

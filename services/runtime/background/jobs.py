@@ -18,7 +18,7 @@ from outlet._calls import JobCall, TickCall
 from services.common.database import DATABASE_ERRORS
 from services.common.directory import Directory, Installation
 from services.common.events import ORGANIZATION_WIDE, DomainEvent
-from services.common.runtime_client import PluginFailed
+from services.common.runtime_client import PLUGIN_REVOKED, PluginFailed
 from services.common.tracing import OFF, Tracing, current, of_text
 from services.runtime import spans
 from services.runtime.background.retries import MOST_ATTEMPTS, pause_before
@@ -135,6 +135,9 @@ class BackgroundRunner:
                 await self._invoker.run(invocation)
             self._ran(installation, work, begun, failed=False)
         except PluginFailed as failure:
+            if failure.code == PLUGIN_REVOKED:  # it waits as that of a plugin that is not active does
+                await self._queue.postpone(work, self._now(), work.attempts)
+                return
             self._ran(installation, work, begun, failed=True)
             with self._tracing.within(invocation.trace):
                 await self._failed(installation, work, failure)

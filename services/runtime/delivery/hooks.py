@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from services.common.directory import Directory, Installation
-from services.common.runtime_client import PluginFailed
+from services.common.runtime_client import PLUGIN_REVOKED, PluginFailed
 from services.common.tracing import OFF, Tracing
 from services.runtime.delivery.failures import Failures
 from services.runtime.delivery.lanes import HookRun, Lane
@@ -152,9 +152,9 @@ class Hooks:
         run.finish()
 
     async def _failed(self, run: HookRun, outcome: Exception, seconds: float) -> None:
-        if isinstance(outcome, PluginFailed):
+        if isinstance(outcome, PluginFailed) and outcome.code != PLUGIN_REVOKED:
             await self._keep(run, outcome, seconds)
-        elif isinstance(outcome, PluginInterrupted):
+        elif isinstance(outcome, PluginInterrupted | PluginFailed):
             await self.failures.interrupted(run)
             run.origin.kept()
             run.finish("plugin_interrupted")
@@ -167,7 +167,7 @@ class Hooks:
         try:
             await self._invoker.run(run.invocation, alone=alone)
         except PluginFailed as failure:
-            await self._keep(run, failure, time.monotonic() - began)
+            await self._failed(run, failure, time.monotonic() - began)
         else:
             self._succeeded(run, time.monotonic() - began)
 

@@ -3,8 +3,7 @@
 from outlet._guest.linux import hide_from_other_processes
 from services.runtime.sandbox.errors import PluginInterrupted, SandboxUnavailable
 from services.runtime.sandbox.feeding import HookSource
-from services.runtime.sandbox.guest import GuestCall, ScopeData
-from services.runtime.sandbox.invocation import ApiHandler, Delivery, RunningCall
+from services.runtime.sandbox.invocation import ApiHandler, Delivery, GuestCall, RunningCall, ScopeData
 from services.runtime.sandbox.launcher import Zygote
 from services.runtime.sandbox.limits import OperatorLimits
 from services.runtime.sandbox.payloads import (

@@ -9,8 +9,8 @@ import structlog
 
 from outlet.manifest import Limits
 from services.common.runtime_client import PluginFailed
-from services.runtime.sandbox.guest import Guest, ScopeData
-from services.runtime.sandbox.invocation import Delivery
+from services.runtime.sandbox.guest import Guest
+from services.runtime.sandbox.invocation import Delivery, ScopeData
 from services.runtime.sandbox.slots import Slots
 
 log = structlog.get_logger(__name__)

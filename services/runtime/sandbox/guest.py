@@ -5,22 +5,13 @@ its connection.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-from outlet import _values
 from outlet._frames import (
-    MAX_MESSAGE,
-    MAX_PAYLOAD,
     MAX_WHOLE_PAYLOAD,
-    PROTOCOL,
-    ApiCall,
     ApiReply,
     Call,
     Calls,
-    Chunk,
     Confined,
     Done,
     Events,
@@ -28,8 +19,6 @@ from outlet._frames import (
     FrameError,
     FrameTooLarge,
     GuestFrame,
-    Kind,
-    Load,
     LoadFailed,
     Part,
     PartBuffer,
@@ -42,35 +31,15 @@ from outlet._frames import (
     pack_parts,
 )
 from services.common.runtime_client import PluginFailed
-from services.runtime.plugin_api.errors import ApiRefusal
-from services.runtime.sandbox.api_frames import answered, read_arguments
-from services.runtime.sandbox.endings import load_failed, verdict_on
-from services.runtime.sandbox.errors import PluginInterrupted, SandboxUnavailable
-from services.runtime.sandbox.invocation import ApiHandler, Delivery, RunningCall
+from services.runtime.sandbox.api_calls import ApiCalls
+from services.runtime.sandbox.endings import verdict_on
+from services.runtime.sandbox.errors import PluginInterrupted
+from services.runtime.sandbox.invocation import ApiHandler, Delivery, GuestCall, RunningCall, ScopeData
 from services.runtime.sandbox.launcher import Alive, Zygote
 from services.runtime.sandbox.limits import LIMIT_EXCEEDED, GuestLimits
-from services.runtime.sandbox.stream import CALL_COST, SECOND_COST, GuestStream, collection_paused
-from services.runtime.sandbox.tiers import suffices
+from services.runtime.sandbox.start import Start
+from services.runtime.sandbox.stream import GuestStream
 from services.runtime.sandbox.window import HookWindow
-
-
-@dataclass(frozen=True, slots=True)
-class ScopeData:
-    """What a guest may know of an installation: sent once per guest and revision. ``payload`` is msgpack of Facts."""
-
-    installation_id: str
-    revision: int
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class GuestCall:
-    """One call of a handler. ``target`` is the event type, the route or the lifecycle hook; ``payload`` is opaque."""
-
-    kind: Kind
-    target: str
-    scope: ScopeData
-    payload: bytes
 
 
 class Guest:
@@ -82,13 +51,11 @@ class Guest:
         self.worn = False
         """It serves well, and another should be made for the calls to come."""
         self._limits = limits
-        self._minimum: Tier = minimum
         self._loop = loop
-        self._log_lines = limits.log_allowance()
         self._stream = GuestStream(self._receive, self._broken, self._closed, self._flooded, limits.bytes_allowance())
-        self._confined: asyncio.Future[None] = loop.create_future()
+        self._start = Start(minimum)
+        self._api_calls = ApiCalls(self._stream, limits, self.end, self._reply)
         self._retiring = False
-        self._ready: asyncio.Future[None] = loop.create_future()
         self._ended: asyncio.Future[None] = loop.create_future()
         self._next = 1
         self._running: dict[int, RunningCall] = {}
@@ -122,14 +89,7 @@ class Guest:
         _, guest._alive = await zygote.connect(lambda: guest._stream)
         try:
             async with asyncio.timeout(deadline):
-                (digest, package), *libraries = packages
-                sizes = [(name, len(library)) for name, library in libraries]
-                guest._stream.send(Load(PROTOCOL, digest, len(package), limits.process, sizes))
-                await guest._confined
-                for _, data in packages:
-                    for begin in range(0, len(data), MAX_PAYLOAD):
-                        guest._stream.send(Chunk(data[begin : begin + MAX_PAYLOAD]))
-                await guest._ready
+                await guest._start.load(guest._stream, packages, limits)
         except TimeoutError:
             raise PluginFailed("plugin_load_failed", f"the plugin was not ready within {deadline:g} s") from None
         finally:
@@ -217,10 +177,7 @@ class Guest:
             self._watch.cancel()
         if not self._ended.done():
             self._ended.set_result(None)
-        for stage in (self._confined, self._ready):
-            if not stage.done():
-                stage.set_exception(load_failed(verdict))
-                stage.exception()  # whoever loads may have gone away
+        self._start.end(verdict)
         self._interrupt(verdict, culprit)
 
     def _interrupt(self, verdict: PluginFailed | None, culprit: int | None) -> None:
@@ -282,35 +239,24 @@ class Guest:
                         return
             case Calls() if self.usable:
                 for call in frame.calls:
-                    self._api_call(call)
+                    self._api_calls.take(call, self._call_of(call.invocation))
                     if self._ended.done():
                         return
             case Part() if self.usable and frame.id in self._running:
                 self._parts.add(frame)
-            case Confined() if not self._confined.done():
-                self._accept_walls(frame.tier)
-            case Ready() if self._confined.done() and not self.usable:
+            case Confined() if not self._start.confined:
+                if not self._start.has_walls(frame.tier):
+                    self.end(None)
+            case Ready() if self._start.confined and not self.usable:
                 self.usable = True
-                self._ready.set_result(None)
+                self._start.is_ready()
             case LoadFailed() if not self.usable:
-                self._fail_loading(PluginFailed("plugin_load_failed", frame.message, frame.stack))
+                self._start.fail(PluginFailed("plugin_load_failed", frame.message, frame.stack))
+                self.end(None)
             case Exited():
                 self.end(verdict_on(frame, self._limits))
             case _:
                 raise FrameError(f"{type(frame).__name__} at the wrong time")
-
-    def _accept_walls(self, tier: Tier) -> None:
-        if suffices(tier, self._minimum):
-            self._confined.set_result(None)
-        else:
-            self._fail_loading(SandboxUnavailable(f"a guest has walls of tier {tier}; {self._minimum} is wanted"))
-
-    def _fail_loading(self, error: Exception) -> None:
-        for stage in (self._confined, self._ready):
-            if not stage.done():
-                stage.set_exception(error)
-                stage.exception()  # only one of them is awaited
-        self.end(None)
 
     def _hooks_done(self, ids: list[int]) -> None:
         now, ended = self._loop.time(), 0
@@ -362,36 +308,8 @@ class Guest:
             running = self._running[number] = delivery.open()
         return running
 
-    def _api_call(self, call: ApiCall) -> None:
-        running = self._call_of(call.invocation)
-        notice = call.id == 0
-        if not self._stream.charge(CALL_COST):
-            return
-        if call.method == "log" and not self._log_lines.take(1):
-            self.end(self._limits.log_lines_exceeded(), call.invocation)
-        elif running.ended:
-            self._reply(ApiReply(call.id, b"", ("invocation_ended", "nobody waits for this call any more")))
-        elif running.has_room(notice=notice):
-            begun = time.thread_time()
-            with collection_paused():
-                arguments = read_arguments(call)
-            if self._stream.charge((time.thread_time() - begun) * SECOND_COST):
-                running.start(self._answer(running, call, arguments), notice=notice)
-        elif not notice:  # notices may be lost
-            verdict = PluginFailed("plugin_protocol_error", "too many API calls at once")
-            self.end(verdict, call.invocation)
-
-    async def _answer(self, running: RunningCall, call: ApiCall, arguments: dict[str, Any]) -> None:
-        try:
-            self._reply(answered(call.id, _values.encode(await running.api(call.method, arguments))))
-        except ApiRefusal as refusal:
-            self._reply(ApiReply(call.id, b"", (refusal.code, refusal.message[:MAX_MESSAGE])))
-        except Exception as error:  # noqa: BLE001  the platform's own failure is for whoever made the call to judge
-            self._reply(ApiReply(call.id, b"", ("platform_failed", "the platform could not do this now")))
-            running.conclude(error)
-
     def _reply(self, reply: ApiReply) -> None:
-        if reply.id and self.usable:
+        if self.usable:
             self._stream.send_reply(reply)
 
     def _overdue(self, deadline: float) -> None:

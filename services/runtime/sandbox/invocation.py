@@ -1,9 +1,11 @@
-"""One call in a guest: its result to come, and the API calls it made."""
+"""One call in a guest: what is sent, its result to come, and the API calls it made."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+from outlet._frames import Kind
 from services.common.events import DomainEvent
 
 ApiHandler = Callable[[str, dict[str, Any]], Awaitable[Any]]
@@ -12,6 +14,25 @@ ApiHandler = Callable[[str, dict[str, Any]], Awaitable[Any]]
 MAX_REQUESTS = 64
 MAX_NOTICES = 256
 NOTICE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeData:
+    """What a guest may know of an installation: sent once per guest and revision. ``payload`` is msgpack of Facts."""
+
+    installation_id: str
+    revision: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GuestCall:
+    """One call of a handler. ``target`` is the event type, the route or the lifecycle hook; ``payload`` is opaque."""
+
+    kind: Kind
+    target: str
+    scope: ScopeData
+    payload: bytes
 
 
 class Delivery(Protocol):

@@ -7,11 +7,13 @@ from functools import partial
 
 from outlet._frames import Tier
 from outlet.manifest import Limits
+from services.common.provenance import Provenance
+from services.common.runtime_client import PLUGIN_REVOKED, PlatformRefusal
 from services.common.tracing import apart
 from services.runtime.sandbox.errors import SandboxUnavailable
 from services.runtime.sandbox.feeding import HookFeed, HookSource
-from services.runtime.sandbox.guest import Guest, GuestCall
-from services.runtime.sandbox.invocation import ApiHandler, RunningCall
+from services.runtime.sandbox.guest import Guest
+from services.runtime.sandbox.invocation import ApiHandler, GuestCall, RunningCall
 from services.runtime.sandbox.launcher import Zygote
 from services.runtime.sandbox.limits import GuestLimits, OperatorLimits, granted
 from services.runtime.sandbox.slots import Slots
@@ -22,21 +24,29 @@ DEFAULTS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class GuestKey:
-    """Which process a call belongs in. Organizations never share one, nor do plugins, whatever libraries they import.
+    """Which process a call belongs in, from the host's own record. Organizations never share one, nor do plugins.
 
-    ``libraries`` are the digests of those that the plugin's code is given.
+    ``version`` and ``provenance`` are what the package is verified by when it is loaded; ``libraries`` are the packages
+    that the plugin's code imports, verified likewise.
     """
 
     organization: str
     plugin_id: str
     digest: str
-    libraries: tuple[str, ...] = ()
+    version: str = ""
+    provenance: Provenance | None = None
+    libraries: tuple["GuestKey", ...] = ()
+
+    @property
+    def packages(self) -> tuple["GuestKey", ...]:
+        """All that runs in the process: its own package, and after it the libraries'."""
+        return (self, *self.libraries)
 
 
 class SandboxPool:
     """Calls plugins, each in its own process.
 
-    ``fetch_package`` gives the bytes of a package by digest; what it raises reaches the caller. At most ``concurrency``
+    ``fetch_package`` gives the bytes of a package, verified; what it raises reaches the caller. At most ``concurrency``
     calls are in one guest at once; a guest without a call for ``idle_seconds`` ends; loading takes at most
     ``load_deadline`` seconds. ``limits`` are the most that manifests can ask for; guests whose walls are below the
     tier ``minimum`` run nothing.
@@ -45,7 +55,7 @@ class SandboxPool:
     def __init__(
         self,
         zygote: Zygote,
-        fetch_package: Callable[[str], Awaitable[bytes]],
+        fetch_package: Callable[[GuestKey], Awaitable[bytes]],
         *,
         concurrency: int = 8,
         limits: OperatorLimits | None = None,
@@ -61,6 +71,7 @@ class SandboxPool:
         self._load_deadline = load_deadline
         self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
         self._seats: dict[GuestKey, _Seat] = {}
+        self._revoked: set[str] = set()
         self._closed = False
 
     def __len__(self) -> int:
@@ -95,6 +106,17 @@ class SandboxPool:
         if not self._closed:
             self._seat(guest_key, source.limits).feed.offer(source)
 
+    def revoke(self, digest: str) -> None:
+        """Run nothing of this package any more: its guests are ended at once, with the calls in them."""
+        self._revoked.add(digest)
+        for key, seat in self._seats.items():
+            if any(each.digest == digest for each in key.packages):
+                seat.end_guests()
+
+    def restore(self, digest: str) -> None:
+        """Run a package that was revoked again."""
+        self._revoked.discard(digest)
+
     async def close(self) -> None:
         """End every guest; calls in them are interrupted."""
         self._closed = True
@@ -112,11 +134,23 @@ class SandboxPool:
         return seat
 
     async def _start(self, key: GuestKey, limits: GuestLimits) -> Guest:
-        packages = [(digest, await self._fetch_package(digest)) for digest in (key.digest, *key.libraries)]
+        self._check_not_revoked(key)
+        packages = [(each.digest, await self._fetch_package(each)) for each in key.packages]
         async with self._starts:
-            return await Guest.start(
+            self._check_not_revoked(key)
+            guest = await Guest.start(
                 self._zygote, packages, limits, deadline=self._load_deadline, minimum=self._minimum
             )
+        if any(each.digest in self._revoked for each in key.packages):  # while it was loading
+            guest.end(None)
+            self._check_not_revoked(key)
+        return guest
+
+    def _check_not_revoked(self, key: GuestKey) -> None:
+        for each in key.packages:
+            if each.digest in self._revoked:
+                name = f"{each.plugin_id} {each.version}"
+                raise PlatformRefusal(PLUGIN_REVOKED, f"{name} was revoked: nothing of it is run")
 
     def _end_when_idle(self, key: GuestKey, seat: "_Seat") -> None:
         """Look again when the guest can have been idle for long enough, and not before."""
@@ -177,6 +211,10 @@ class _Seat:
         """End the guest, and with it the calls in it."""
         if self.timer is not None:
             self.timer.cancel()
+        self.end_guests()
+
+    def end_guests(self) -> None:
+        """End the guests that there are, and with them the calls in them."""
         for guest in self._guests():
             guest.end(None)
 

@@ -82,6 +82,6 @@ async def test_uninstalling_removes_webhooks_and_what_they_owe(runtime_pool: Poo
     assert await platform_pool.fetchval("SELECT count(*) FROM webhook_delivery") == 1
     invocation = Invocation(leaving, "lifecycle", "onUninstall", "urn:registry", "o1", None, b"", 5.0)
     invoker = Invoker(runtime_pool, ScriptedSandbox(raising), resources(), Notes())  # type: ignore[arg-type]
-    await invoker.forget(invocation)
+    await invoker.pass_over(invocation)
     for table in ("webhook", "webhook_delivery"):
         assert await platform_pool.fetchval(f"SELECT count(*) FROM {table}") == 0  # noqa: S608

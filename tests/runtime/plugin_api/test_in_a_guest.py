@@ -17,6 +17,7 @@ from services.runtime.invocation import Invocation
 from services.runtime.invoker import Invoker
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.sandbox import (
+    GuestKey,
     RouteRequest,
     SandboxPool,
     UpdateRequest,
@@ -177,7 +178,7 @@ async def zygote() -> AsyncIterator[Zygote]:
 async def platform(zygote: Zygote, runtime_pool: Pool, tmp_path: Path) -> AsyncIterator[Platform]:
     built = plugins.build(tmp_path, SOURCE)
 
-    async def fetch(_: str) -> bytes:
+    async def fetch(_: GuestKey) -> bytes:
         return built.data
 
     sandbox = SandboxPool(zygote, fetch)

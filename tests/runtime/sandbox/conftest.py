@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from outlet.package import Package
-from services.runtime.sandbox import SandboxPool, Zygote
+from services.runtime.sandbox import GuestKey, SandboxPool, Zygote
 from tests.runtime.sandbox import plugins
 from tests.runtime.sandbox.plugins import Caller
 
@@ -32,8 +32,8 @@ async def start_pool(zygote: Zygote, packages: dict[str, Package]) -> AsyncItera
     """Makes pools, and closes them."""
     started: list[SandboxPool] = []
 
-    async def fetch(digest: str) -> bytes:
-        return packages[digest].data
+    async def fetch(key: GuestKey) -> bytes:
+        return packages[key.digest].data
 
     def start(**options: Any) -> SandboxPool:
         pool = SandboxPool(options.pop("zygote", zygote), options.pop("fetch", fetch), **options)

@@ -49,7 +49,7 @@ from tests.runtime.sandbox.plugins import Caller
 async def main():
     hide_from_other_processes()
     built = package.open_package(Path(sys.argv[1]).read_bytes())
-    async def fetch(digest): return built.data
+    async def fetch(key): return built.data
     async with Zygote(Path(sys.argv[3]) if sys.argv[3:] else None, start_deadline=60) as zygote:
         tier = await require_tier(zygote, "B")
         pool = SandboxPool(zygote, fetch, minimum="B")

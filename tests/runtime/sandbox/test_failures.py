@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.common.runtime_client import PluginFailed
-from services.runtime.sandbox import PluginInterrupted, SandboxPool, SandboxUnavailable
+from services.runtime.sandbox import GuestKey, PluginInterrupted, SandboxPool, SandboxUnavailable
 from tests.runtime.sandbox.conftest import StartPlugin, StartPool
 from tests.runtime.sandbox.plugins import Caller, Recorder, pack_unimported
 
@@ -193,8 +193,8 @@ async def test_a_plugin_that_cannot_be_loaded_fails_every_waiting_call(
     built = pack_unimported(source)
     fetched = []
 
-    async def fetch(digest: str) -> bytes:
-        fetched.append(digest)
+    async def fetch(key: GuestKey) -> bytes:
+        fetched.append(key.digest)
         return built.data
 
     caller = Caller(start_pool(fetch=fetch, load_deadline=1, concurrency=2), built)
@@ -209,7 +209,7 @@ async def test_a_plugin_that_cannot_be_loaded_fails_every_waiting_call(
 async def test_a_package_with_another_digest_is_not_run(start_pool: StartPool) -> None:
     announced, sent = pack_unimported("a = 1"), pack_unimported("a = 2")
 
-    async def fetch(digest: str) -> bytes:
+    async def fetch(_: GuestKey) -> bytes:
         return sent.data
 
     failure = await failure_of(Caller(start_pool(fetch=fetch), announced).lifecycle("onInstall"))
@@ -221,7 +221,7 @@ async def test_a_package_that_cannot_be_fetched_is_not_the_plugins_fault(start_p
     built = pack_unimported("")
     away = [True]
 
-    async def fetch(digest: str) -> bytes:
+    async def fetch(_: GuestKey) -> bytes:
         if away.pop():
             away.append(False)
             raise ConnectionError("the registry is away")

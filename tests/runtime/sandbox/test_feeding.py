@@ -12,7 +12,7 @@ import pytest
 from outlet.manifest import Limits
 from services.common.events import DomainEvent
 from services.common.runtime_client import PluginFailed
-from services.runtime.sandbox import Delivery, PluginInterrupted, RunningCall, SandboxPool, ScopeData
+from services.runtime.sandbox import Delivery, GuestKey, PluginInterrupted, RunningCall, SandboxPool, ScopeData
 from tests.runtime.sandbox.conftest import StartPlugin
 from tests.runtime.sandbox.plugins import Caller, Recorder
 
@@ -277,12 +277,12 @@ async def test_a_plugin_that_cannot_be_loaded_fails_its_events(start_plugin: Sta
 async def test_events_wait_for_a_package_that_is_not_to_be_had(start_plugin: StartPlugin, packages: Any) -> None:
     asked = 0
 
-    async def fetch(digest: str) -> bytes:
+    async def fetch(key: GuestKey) -> bytes:
         nonlocal asked
         asked += 1
         if asked == 1:
             raise OSError("the registry is away")
-        data: bytes = packages[digest].data
+        data: bytes = packages[key.digest].data
         return data
 
     caller = start_plugin(IGNORES, fetch=fetch)

@@ -1,6 +1,7 @@
 """Libraries in guests: each plugin's process has its own, in the versions that were resolved for it."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -47,12 +48,9 @@ def caller(pool: Any, packages: dict[str, Package], plugin: Package, *libraries:
     """A caller of a plugin that is given libraries."""
     packages.update({each.digest: each for each in (plugin, *libraries)})
     found = Caller(pool, plugin, **options)
-    found.key = GuestKey(*tuple_of(found.key), tuple(each.digest for each in libraries))
+    own = tuple(GuestKey(found.key.organization, each.manifest.plugin_id, each.digest) for each in libraries)
+    found.key = replace(found.key, libraries=own)
     return found
-
-
-def tuple_of(key: GuestKey) -> tuple[str, str, str]:
-    return key.organization, key.plugin_id, key.digest
 
 
 async def money_of(one: Caller) -> Any:

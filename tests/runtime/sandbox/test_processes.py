@@ -177,7 +177,7 @@ from tests.runtime.sandbox.plugins import Caller
 
 async def main():
     built = package.open_package(Path(sys.argv[1]).read_bytes())
-    async def fetch(digest): return built.data
+    async def fetch(key): return built.data
     async def api(method, arguments): print("busy", flush=True)
     async with Zygote() as zygote:
         caller = Caller(SandboxPool(zygote, fetch), built)

@@ -13,6 +13,7 @@ import pytest
 
 from outlet.local.issuer import AUDIENCE, NAME, Issuer
 from outlet.package import open_package
+from outlet.signing import HEADER, PublicKey, Statement, verify
 from services.common.auth import Role, TokenVerifier
 from services.common.settings import IdentitySettings
 
@@ -87,13 +88,15 @@ class Marketplace(http.server.BaseHTTPRequestHandler):
     server: Any
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.received.append((self.path, dict(self.headers), body))
         status, kind, answer = self.server.answer
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.end_headers()
         self.wfile.write(json.dumps(answer).encode())
+
+    do_PUT = do_DELETE = do_POST  # noqa: N815  names that http.server looks for
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -117,8 +120,10 @@ def test_publish_sends_the_package_with_a_local_publishers_token(directory: Path
     done = outlet("publish", LOYALTY, "--url", marketplace.url, "--directory", directory)
     assert done.returncode == 0, done.stderr
     assert "Published loyalty-points" in done.stdout
-    [(path, headers, body)] = marketplace.received
-    assert path == "/api/plugins/marketplace"
+    [(registering, _, key), (path, headers, body)] = marketplace.received
+    assert (registering, path) == ("/api/plugins/publisher-keys", "/api/plugins/marketplace?level=community")
+    public = PublicKey.read(json.loads(key)["publicKey"])
+    verify(headers[HEADER], public, Statement.of(open_package(body)))
     assert headers["content-type"] == "application/vnd.outlet.package"
     assert headers["authorization"].startswith("Bearer ey")
     assert open_package(body).manifest.plugin_id == "loyalty-points"
@@ -132,6 +137,7 @@ def test_refused_publication_shows_the_problem(directory: Path, marketplace: Any
         "remedy": "Raise the version.",
     }
     marketplace.answer = (409, "application/problem+json", problem)
+    assert outlet("keys", "new", "--directory", directory).returncode == 0
     done = outlet("publish", LOYALTY, "--url", marketplace.url, "--token", "given", "--directory", directory)
     assert done.returncode == 1
     assert "409 (version_exists): 1.0.0 is taken" in done.stderr
@@ -158,3 +164,21 @@ def test_missing_library_of_the_embedded_platform_is_named() -> None:
     assert done.returncode == 1
     assert 'pip install "outlet[local]"' in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_publish_for_another_machine_wants_a_key_of_the_publishers_own(directory: Path, marketplace: Any) -> None:
+    done = outlet("publish", LOYALTY, "--url", marketplace.url, "--token", "given", "--directory", directory)
+    assert done.returncode == 1
+    assert "outlet keys new" in done.stderr
+    assert marketplace.received == []
+
+
+def test_yank_takes_a_version_out_of_offer_and_puts_it_back(directory: Path, marketplace: Any) -> None:
+    marketplace.answer = (200, "application/json", {"latestVersion": "1.0.0"})
+    asked = ("--url", marketplace.url, "--directory", directory)
+    done = outlet("yank", "my-plugin", "1.1.0+b", "--reason", "counts twice", *asked)
+    assert "who names none gets 1.0.0" in done.stdout
+    assert outlet("yank", "my-plugin", "1.1.0+b", "--undo", *asked).returncode == 0
+    (path, _, body), (undone, _, nothing) = marketplace.received
+    assert path == undone == "/api/plugins/marketplace/my-plugin/versions/1.1.0%2Bb/yank"
+    assert (json.loads(body), nothing) == ({"reason": "counts twice"}, b"")
