@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13proto/runtime.proto\x12\x11outlet.runtime.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe0\x01\n\x10\x43\x61llRouteRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x17\n\x0finstallation_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\r\n\x05query\x18\x06 \x01(\t\x12*\n\x07headers\x18\x07 \x03(\x0b\x32\x19.outlet.runtime.v1.Header\x12\x0c\n\x04\x62ody\x18\x08 \x01(\x0c\x12)\n\x06\x63\x61ller\x18\t \x01(\x0b\x32\x19.outlet.runtime.v1.Caller\"\x82\x01\n\x11\x43\x61llRouteResponse\x12.\n\x05reply\x18\x01 \x01(\x0b\x32\x1d.outlet.runtime.v1.RouteReplyH\x00\x12\x33\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32 .outlet.runtime.v1.PluginFailureH\x00\x42\x08\n\x06result\"V\n\nRouteReply\x12\x0e\n\x06status\x18\x01 \x01(\x05\x12*\n\x07headers\x18\x02 \x03(\x0b\x32\x19.outlet.runtime.v1.Header\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"R\n\x06\x43\x61ller\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x10\n\x08store_id\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\"\xda\x01\n\x17RunLifecycleHookRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12.\n\x04hook\x18\x02 \x01(\x0e\x32 .outlet.runtime.v1.LifecycleHook\x12\x14\n\x0cinstallation\x18\x03 \x01(\x0c\x12\x16\n\x0eignore_failure\x18\x04 \x01(\x08\x12\x32\n\x0bstored_data\x18\x05 \x01(\x0e\x32\x1d.outlet.runtime.v1.StoredData\x12\x17\n\x0f\x64iscard_backlog\x18\x06 \x01(\x08\"D\n\x17ListRetainedDataRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x10\n\x08store_id\x18\x02 \x01(\t\"J\n\x18ListRetainedDataResponse\x12.\n\x05items\x18\x01 \x03(\x0b\x32\x1f.outlet.runtime.v1.RetainedData\"\xba\x01\n\x0cRetainedData\x12\x17\n\x0finstallation_id\x18\x01 \x01(\t\x12\x11\n\tplugin_id\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x10\n\x08store_id\x18\x04 \x01(\t\x12\x32\n\x0bstored_data\x18\x05 \x01(\x0e\x32\x1d.outlet.runtime.v1.StoredData\x12\x13\n\x0bretained_at\x18\x06 \x01(\t\x12\x12\n\nexpires_at\x18\x07 \x01(\t\"_\n\x19\x45xportRetainedDataRequest\x12\x17\n\x0finstallation_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x10\n\x08store_id\x18\x03 \x01(\t\"\x1a\n\nExportPart\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"~\n\x18RunLifecycleHookResponse\x12\x36\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32 .outlet.runtime.v1.PluginFailureH\x00\x88\x01\x01\x12\x13\n\x06\x63onfig\x18\x02 \x01(\x0cH\x01\x88\x01\x01\x42\n\n\x08_failureB\t\n\x07_config\"=\n\rPluginFailure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05stack\x18\x03 \x01(\t\"<\n\x0f\x44\x65\x61\x64LetterScope\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x10\n\x08store_id\x18\x02 \x01(\t\"\xea\x01\n\x10\x44\x65\x61\x64LetterFilter\x12\x11\n\tplugin_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x17\n\x0finstallation_id\x18\x03 \x01(\t\x12\x12\n\nevent_type\x18\x04 \x01(\t\x12\x0c\n\x04\x63ode\x18\x05 \x01(\t\x12\x14\n\x0cmessage_part\x18\x06 \x01(\t\x12)\n\x05since\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03ids\x18\t \x03(\x03\"\x96\x02\n\nDeadLetter\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x17\n\x0finstallation_id\x18\x02 \x01(\t\x12\x11\n\tplugin_id\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x10\n\x08store_id\x18\x05 \x01(\t\x12\x12\n\nevent_type\x18\x06 \x01(\t\x12\x14\n\x0c\x65vent_source\x18\x07 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x08 \x01(\t\x12\x10\n\x08\x61ttempts\x18\t \x01(\x05\x12\x0c\n\x04\x63ode\x18\n \x01(\t\x12\x0f\n\x07message\x18\x0b \x01(\t\x12-\n\tfailed_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\treplay_id\x18\r \x01(\t\"\x9f\x01\n\x16ListDeadLettersRequest\x12\x31\n\x05scope\x18\x01 \x01(\x0b\x32\".outlet.runtime.v1.DeadLetterScope\x12\x33\n\x06\x66ilter\x18\x02 \x01(\x0b\x32#.outlet.runtime.v1.DeadLetterFilter\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x0e\n\x06\x62\x65\x66ore\x18\x04 \x01(\x03\"I\n\x17ListDeadLettersResponse\x12.\n\x07letters\x18\x01 \x03(\x0b\x32\x1d.outlet.runtime.v1.DeadLetter\"U\n\x14GetDeadLetterRequest\x12\x31\n\x05scope\x18\x01 \x01(\x0b\x32\".outlet.runtime.v1.DeadLetterScope\x12\n\n\x02id\x18\x02 \x01(\x03\"z\n\x15GetDeadLetterResponse\x12-\n\x06letter\x18\x01 \x01(\x0b\x32\x1d.outlet.runtime.v1.DeadLetter\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\r\n\x05stack\x18\x03 \x01(\t\x12\x12\n\nevent_time\x18\x04 \x01(\t\"\xa6\x01\n\x18ReplayDeadLettersRequest\x12\x31\n\x05scope\x18\x01 \x01(\x0b\x32\".outlet.runtime.v1.DeadLetterScope\x12\x33\n\x06\x66ilter\x18\x02 \x01(\x0b\x32#.outlet.runtime.v1.DeadLetterFilter\x12\x11\n\treplay_id\x18\x03 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\"F\n\x19ReplayDeadLettersResponse\x12\r\n\x05total\x18\x01 \x01(\x03\x12\x0c\n\x04gone\x18\x02 \x01(\x03\x12\x0c\n\x04left\x18\x03 \x01(\x03\"\x94\x01\n\x19\x44iscardDeadLettersRequest\x12\x31\n\x05scope\x18\x01 \x01(\x0b\x32\".outlet.runtime.v1.DeadLetterScope\x12\x33\n\x06\x66ilter\x18\x02 \x01(\x0b\x32#.outlet.runtime.v1.DeadLetterFilter\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"9\n\x1a\x44iscardDeadLettersResponse\x12\r\n\x05total\x18\x01 \x01(\x03\x12\x0c\n\x04left\x18\x02 \x01(\x03\"X\n\x10GetReplayRequest\x12\x31\n\x05scope\x18\x01 \x01(\x0b\x32\".outlet.runtime.v1.DeadLetterScope\x12\x11\n\treplay_id\x18\x02 \x01(\t\"g\n\x11GetReplayResponse\x12\r\n\x05total\x18\x01 \x01(\x03\x12\x0f\n\x07waiting\x18\x02 \x01(\x03\x12\x11\n\tsucceeded\x18\x03 \x01(\x03\x12\x0c\n\x04\x64\x65\x61\x64\x18\x04 \x01(\x03\x12\x11\n\tdiscarded\x18\x05 \x01(\x03*\xb1\x01\n\rLifecycleHook\x12\x1e\n\x1aLIFECYCLE_HOOK_UNSPECIFIED\x10\x00\x12\x1d\n\x19LIFECYCLE_HOOK_ON_INSTALL\x10\x01\x12\x1e\n\x1aLIFECYCLE_HOOK_ON_ACTIVATE\x10\x02\x12 \n\x1cLIFECYCLE_HOOK_ON_DEACTIVATE\x10\x03\x12\x1f\n\x1bLIFECYCLE_HOOK_ON_UNINSTALL\x10\x04*m\n\nStoredData\x12\x1b\n\x17STORED_DATA_UNSPECIFIED\x10\x00\x12\x14\n\x10STORED_DATA_DROP\x10\x01\x12\x14\n\x10STORED_DATA_KEEP\x10\x02\x12\x16\n\x12STORED_DATA_EXPORT\x10\x03\x32\xa6\x03\n\rPluginRuntime\x12V\n\tCallRoute\x12#.outlet.runtime.v1.CallRouteRequest\x1a$.outlet.runtime.v1.CallRouteResponse\x12k\n\x10RunLifecycleHook\x12*.outlet.runtime.v1.RunLifecycleHookRequest\x1a+.outlet.runtime.v1.RunLifecycleHookResponse\x12k\n\x10ListRetainedData\x12*.outlet.runtime.v1.ListRetainedDataRequest\x1a+.outlet.runtime.v1.ListRetainedDataResponse\x12\x63\n\x12\x45xportRetainedData\x12,.outlet.runtime.v1.ExportRetainedDataRequest\x1a\x1d.outlet.runtime.v1.ExportPart0\x01\x32\x96\x04\n\x0b\x44\x65\x61\x64Letters\x12h\n\x0fListDeadLetters\x12).outlet.runtime.v1.ListDeadLettersRequest\x1a*.outlet.runtime.v1.ListDeadLettersResponse\x12\x62\n\rGetDeadLetter\x12\'.outlet.runtime.v1.GetDeadLetterRequest\x1a(.outlet.runtime.v1.GetDeadLetterResponse\x12n\n\x11ReplayDeadLetters\x12+.outlet.runtime.v1.ReplayDeadLettersRequest\x1a,.outlet.runtime.v1.ReplayDeadLettersResponse\x12q\n\x12\x44iscardDeadLetters\x12,.outlet.runtime.v1.DiscardDeadLettersRequest\x1a-.outlet.runtime.v1.DiscardDeadLettersResponse\x12V\n\tGetReplay\x12#.outlet.runtime.v1.GetReplayRequest\x1a$.outlet.runtime.v1.GetReplayResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13proto/runtime.proto\x12\x11outlet.runtime.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe0\x01\n\x10\x43\x61llRouteRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x17\n\x0finstallation_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\r\n\x05query\x18\x06 \x01(\t\x12*\n\x07headers\x18\x07 \x03(\x0b\x32\x19.outlet.runtime.v1.Header\x12\x0c\n\x04\x62ody\x18\x08 \x01(\x0c\x12)\n\x06\x63\x61ller\x18\t \x01(\x0b\x32\x19.outlet.runtime.v1.Caller\"\x82\x01\n\x11\x43\x61llRouteResponse\x12.\n\x05reply\x18\x01 \x01(\x0b\x32\x1d.outlet.runtime.v1.RouteReplyH\x00\x12\x33\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32 .outlet.runtime.v1.PluginFailureH\x00\x42\x08\n\x06result\"V\n\nRouteReply\x12\x0e\n\x06status\x18\x01 \x01(\x05\x12*\n\x07headers\x18\x02 \x03(\x0b\x32\x19.outlet.runtime.v1.Header\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"R\n\x06\x43\x61ller\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x10\n\x08store_id\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\"\x85\x02\n\x17RunLifecycleHookRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12.\n\x04hook\x18\x02 \x01(\x0e\x32 .outlet.runtime.v1.LifecycleHook\x12\x14\n\x0cinstallation\x18\x03 \x01(\x0c\x12\x16\n\x0eignore_failure\x18\x04 \x01(\x08\x12\x32\n\x0bstored_data\x18\x05 \x01(\x0e\x32\x1d.outlet.runtime.v1.StoredData\x12\x17\n\x0f\x64iscard_backlog\x18\x06 \x01(\x08\x12\x14\n\x0c\x66rom_version\x18\x07 \x01(\t\x12\x13\n\x0b\x66rom_digest\x18\x08 \x01(\t\"D\n\x17ListRetainedDataRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x10\n\x08store_id\x18\x02 \x01(\t\"J\n\x18ListRetainedDataResponse\x12.\n\x05items\x18\x01 \x03(\x0b\x32\x1f.outlet.runtime.v1.RetainedData\"\xba\x01\n\x0cRetainedData\x12\x17\n\x0finstallation_id\x18\x01 \x01(\t\x12\x11\n\tplugin_id\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x10\n\x08store_id\x18\x04 \x01(\t\x12\x32\n\x0bstored_data\x18\x05 \x01(\x0e\x32\x1d.outlet.runtime.v1.StoredData\x12\x13\n\x0bretained_at\x18\x06 \x01(\t\x12\x12\n\nexpires_at\x18\x07 \x01(\t\"_\n\x19\x45xportRetainedDataRequest\x12\x17\n\x0finstallation_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x10\n\x08store_id\x18\x03 \x01(\t\"\x1a\n\nExportPart\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"~\n\x18RunLifecycleHookResponse\x12\x36\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32 .outlet.runtime.v1.PluginFailureH\x00\x88\x01\x01\x12\x13\n\x06\x63onfig\x18\x02 \x01(\x0cH\x01\x88\x01\x01\x42\n\n\x08_failureB\t\n\x07_config\"=\n\rPluginFailure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05stack\x18\x03 \x01(\t\"<\n\x0f\x44\x65\x61\x64LetterScope\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x10\n\x08store_id\x18\x02 \x01(\t\"\xea\x01\n\x10\x44\x65\x61\x64LetterFilter\x12\x11\n\tplugin_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x17\n\x0finstallation_id\x18\x03 \x01(\t\x12\x12\n\nevent_type\x18\x04 \x01(\t\x12\x0c\n\x04\x63ode\x18\x05 \x01(\t\x12\x14\n\x0cmessage_part\x18\x06 \x01(\t\x12)\n\x05since\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03ids\x18\t \x03(\x03\"\x96\x02\n\nDeadLetter\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x17\n\x0finstallation_id\x18\x02 \x01(\t\x12\x11\n\tplugin_id\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x10\n\x08store_id\x18\x05 \x01(\t\x12\x12\n\nevent_type\x18\x06 \x01(\t\x12\x14\n\x0c\x65vent_source\x18\x07 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x08 \x01(\t\x12\x10\n\x08\x61ttempts\x18\t \x01(\x05\x12\x0c\n\x04\x63ode\x18\n \x01(\t\x12\x0f\n\x07message\x18\x0b \x01(\t\x12-\n\tfailed_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\treplay_id\x18\r \x01(\t\"\x9f\x01\n\x16ListDeadLettersRequest\x12\x31\n\x05scope\x18\x01 \x01(\x0b\x32\".outlet.runtime.v1.DeadLetterScope\x12\x33\n\x06\x66ilter\x18\x02 \x01(\x0b\x32#.outlet.runtime.v1.DeadLetterFilter\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x0e\n\x06\x62\x65\x66ore\x18\x04 \x01(\x03\"I\n\x17ListDeadLettersResponse\x12.\n\x07letters\x18\x01 \x03(\x0b\x32\x1d.outlet.runtime.v1.DeadLetter\"U\n\x14GetDeadLetterRequest\x12\x31\n\x05scope\x18\x01 \x01(\x0b\x32\".outlet.runtime.v1.DeadLetterScope\x12\n\n\x02id\x18\x02 \x01(\x03\"z\n\x15GetDeadLetterResponse\x12-\n\x06letter\x18\x01 \x01(\x0b\x32\x1d.outlet.runtime.v1.DeadLetter\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\r\n\x05stack\x18\x03 \x01(\t\x12\x12\n\nevent_time\x18\x04 \x01(\t\"\xa6\x01\n\x18ReplayDeadLettersRequest\x12\x31\n\x05scope\x18\x01 \x01(\x0b\x32\".outlet.runtime.v1.DeadLetterScope\x12\x33\n\x06\x66ilter\x18\x02 \x01(\x0b\x32#.outlet.runtime.v1.DeadLetterFilter\x12\x11\n\treplay_id\x18\x03 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\"F\n\x19ReplayDeadLettersResponse\x12\r\n\x05total\x18\x01 \x01(\x03\x12\x0c\n\x04gone\x18\x02 \x01(\x03\x12\x0c\n\x04left\x18\x03 \x01(\x03\"\x94\x01\n\x19\x44iscardDeadLettersRequest\x12\x31\n\x05scope\x18\x01 \x01(\x0b\x32\".outlet.runtime.v1.DeadLetterScope\x12\x33\n\x06\x66ilter\x18\x02 \x01(\x0b\x32#.outlet.runtime.v1.DeadLetterFilter\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"9\n\x1a\x44iscardDeadLettersResponse\x12\r\n\x05total\x18\x01 \x01(\x03\x12\x0c\n\x04left\x18\x02 \x01(\x03\"X\n\x10GetReplayRequest\x12\x31\n\x05scope\x18\x01 \x01(\x0b\x32\".outlet.runtime.v1.DeadLetterScope\x12\x11\n\treplay_id\x18\x02 \x01(\t\"g\n\x11GetReplayResponse\x12\r\n\x05total\x18\x01 \x01(\x03\x12\x0f\n\x07waiting\x18\x02 \x01(\x03\x12\x11\n\tsucceeded\x18\x03 \x01(\x03\x12\x0c\n\x04\x64\x65\x61\x64\x18\x04 \x01(\x03\x12\x11\n\tdiscarded\x18\x05 \x01(\x03*\xcf\x01\n\rLifecycleHook\x12\x1e\n\x1aLIFECYCLE_HOOK_UNSPECIFIED\x10\x00\x12\x1d\n\x19LIFECYCLE_HOOK_ON_INSTALL\x10\x01\x12\x1e\n\x1aLIFECYCLE_HOOK_ON_ACTIVATE\x10\x02\x12 \n\x1cLIFECYCLE_HOOK_ON_DEACTIVATE\x10\x03\x12\x1f\n\x1bLIFECYCLE_HOOK_ON_UNINSTALL\x10\x04\x12\x1c\n\x18LIFECYCLE_HOOK_ON_UPDATE\x10\x05*m\n\nStoredData\x12\x1b\n\x17STORED_DATA_UNSPECIFIED\x10\x00\x12\x14\n\x10STORED_DATA_DROP\x10\x01\x12\x14\n\x10STORED_DATA_KEEP\x10\x02\x12\x16\n\x12STORED_DATA_EXPORT\x10\x03\x32\xa6\x03\n\rPluginRuntime\x12V\n\tCallRoute\x12#.outlet.runtime.v1.CallRouteRequest\x1a$.outlet.runtime.v1.CallRouteResponse\x12k\n\x10RunLifecycleHook\x12*.outlet.runtime.v1.RunLifecycleHookRequest\x1a+.outlet.runtime.v1.RunLifecycleHookResponse\x12k\n\x10ListRetainedData\x12*.outlet.runtime.v1.ListRetainedDataRequest\x1a+.outlet.runtime.v1.ListRetainedDataResponse\x12\x63\n\x12\x45xportRetainedData\x12,.outlet.runtime.v1.ExportRetainedDataRequest\x1a\x1d.outlet.runtime.v1.ExportPart0\x01\x32\x96\x04\n\x0b\x44\x65\x61\x64Letters\x12h\n\x0fListDeadLetters\x12).outlet.runtime.v1.ListDeadLettersRequest\x1a*.outlet.runtime.v1.ListDeadLettersResponse\x12\x62\n\rGetDeadLetter\x12\'.outlet.runtime.v1.GetDeadLetterRequest\x1a(.outlet.runtime.v1.GetDeadLetterResponse\x12n\n\x11ReplayDeadLetters\x12+.outlet.runtime.v1.ReplayDeadLettersRequest\x1a,.outlet.runtime.v1.ReplayDeadLettersResponse\x12q\n\x12\x44iscardDeadLetters\x12,.outlet.runtime.v1.DiscardDeadLettersRequest\x1a-.outlet.runtime.v1.DiscardDeadLettersResponse\x12V\n\tGetReplay\x12#.outlet.runtime.v1.GetReplayRequest\x1a$.outlet.runtime.v1.GetReplayResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'proto.runtime_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LIFECYCLEHOOK']._serialized_start=3193
-  _globals['_LIFECYCLEHOOK']._serialized_end=3370
-  _globals['_STOREDDATA']._serialized_start=3372
-  _globals['_STOREDDATA']._serialized_end=3481
+  _globals['_LIFECYCLEHOOK']._serialized_start=3236
+  _globals['_LIFECYCLEHOOK']._serialized_end=3443
+  _globals['_STOREDDATA']._serialized_start=3445
+  _globals['_STOREDDATA']._serialized_end=3554
   _globals['_CALLROUTEREQUEST']._serialized_start=76
   _globals['_CALLROUTEREQUEST']._serialized_end=300
   _globals['_CALLROUTERESPONSE']._serialized_start=303
@@ -47,49 +47,49 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CALLER']._serialized_start=562
   _globals['_CALLER']._serialized_end=644
   _globals['_RUNLIFECYCLEHOOKREQUEST']._serialized_start=647
-  _globals['_RUNLIFECYCLEHOOKREQUEST']._serialized_end=865
-  _globals['_LISTRETAINEDDATAREQUEST']._serialized_start=867
-  _globals['_LISTRETAINEDDATAREQUEST']._serialized_end=935
-  _globals['_LISTRETAINEDDATARESPONSE']._serialized_start=937
-  _globals['_LISTRETAINEDDATARESPONSE']._serialized_end=1011
-  _globals['_RETAINEDDATA']._serialized_start=1014
-  _globals['_RETAINEDDATA']._serialized_end=1200
-  _globals['_EXPORTRETAINEDDATAREQUEST']._serialized_start=1202
-  _globals['_EXPORTRETAINEDDATAREQUEST']._serialized_end=1297
-  _globals['_EXPORTPART']._serialized_start=1299
-  _globals['_EXPORTPART']._serialized_end=1325
-  _globals['_RUNLIFECYCLEHOOKRESPONSE']._serialized_start=1327
-  _globals['_RUNLIFECYCLEHOOKRESPONSE']._serialized_end=1453
-  _globals['_PLUGINFAILURE']._serialized_start=1455
-  _globals['_PLUGINFAILURE']._serialized_end=1516
-  _globals['_DEADLETTERSCOPE']._serialized_start=1518
-  _globals['_DEADLETTERSCOPE']._serialized_end=1578
-  _globals['_DEADLETTERFILTER']._serialized_start=1581
-  _globals['_DEADLETTERFILTER']._serialized_end=1815
-  _globals['_DEADLETTER']._serialized_start=1818
-  _globals['_DEADLETTER']._serialized_end=2096
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=2099
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=2258
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=2260
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=2333
-  _globals['_GETDEADLETTERREQUEST']._serialized_start=2335
-  _globals['_GETDEADLETTERREQUEST']._serialized_end=2420
-  _globals['_GETDEADLETTERRESPONSE']._serialized_start=2422
-  _globals['_GETDEADLETTERRESPONSE']._serialized_end=2544
-  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_start=2547
-  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_end=2713
-  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_start=2715
-  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_end=2785
-  _globals['_DISCARDDEADLETTERSREQUEST']._serialized_start=2788
-  _globals['_DISCARDDEADLETTERSREQUEST']._serialized_end=2936
-  _globals['_DISCARDDEADLETTERSRESPONSE']._serialized_start=2938
-  _globals['_DISCARDDEADLETTERSRESPONSE']._serialized_end=2995
-  _globals['_GETREPLAYREQUEST']._serialized_start=2997
-  _globals['_GETREPLAYREQUEST']._serialized_end=3085
-  _globals['_GETREPLAYRESPONSE']._serialized_start=3087
-  _globals['_GETREPLAYRESPONSE']._serialized_end=3190
-  _globals['_PLUGINRUNTIME']._serialized_start=3484
-  _globals['_PLUGINRUNTIME']._serialized_end=3906
-  _globals['_DEADLETTERS']._serialized_start=3909
-  _globals['_DEADLETTERS']._serialized_end=4443
+  _globals['_RUNLIFECYCLEHOOKREQUEST']._serialized_end=908
+  _globals['_LISTRETAINEDDATAREQUEST']._serialized_start=910
+  _globals['_LISTRETAINEDDATAREQUEST']._serialized_end=978
+  _globals['_LISTRETAINEDDATARESPONSE']._serialized_start=980
+  _globals['_LISTRETAINEDDATARESPONSE']._serialized_end=1054
+  _globals['_RETAINEDDATA']._serialized_start=1057
+  _globals['_RETAINEDDATA']._serialized_end=1243
+  _globals['_EXPORTRETAINEDDATAREQUEST']._serialized_start=1245
+  _globals['_EXPORTRETAINEDDATAREQUEST']._serialized_end=1340
+  _globals['_EXPORTPART']._serialized_start=1342
+  _globals['_EXPORTPART']._serialized_end=1368
+  _globals['_RUNLIFECYCLEHOOKRESPONSE']._serialized_start=1370
+  _globals['_RUNLIFECYCLEHOOKRESPONSE']._serialized_end=1496
+  _globals['_PLUGINFAILURE']._serialized_start=1498
+  _globals['_PLUGINFAILURE']._serialized_end=1559
+  _globals['_DEADLETTERSCOPE']._serialized_start=1561
+  _globals['_DEADLETTERSCOPE']._serialized_end=1621
+  _globals['_DEADLETTERFILTER']._serialized_start=1624
+  _globals['_DEADLETTERFILTER']._serialized_end=1858
+  _globals['_DEADLETTER']._serialized_start=1861
+  _globals['_DEADLETTER']._serialized_end=2139
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=2142
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=2301
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=2303
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=2376
+  _globals['_GETDEADLETTERREQUEST']._serialized_start=2378
+  _globals['_GETDEADLETTERREQUEST']._serialized_end=2463
+  _globals['_GETDEADLETTERRESPONSE']._serialized_start=2465
+  _globals['_GETDEADLETTERRESPONSE']._serialized_end=2587
+  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_start=2590
+  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_end=2756
+  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_start=2758
+  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_end=2828
+  _globals['_DISCARDDEADLETTERSREQUEST']._serialized_start=2831
+  _globals['_DISCARDDEADLETTERSREQUEST']._serialized_end=2979
+  _globals['_DISCARDDEADLETTERSRESPONSE']._serialized_start=2981
+  _globals['_DISCARDDEADLETTERSRESPONSE']._serialized_end=3038
+  _globals['_GETREPLAYREQUEST']._serialized_start=3040
+  _globals['_GETREPLAYREQUEST']._serialized_end=3128
+  _globals['_GETREPLAYRESPONSE']._serialized_start=3130
+  _globals['_GETREPLAYRESPONSE']._serialized_end=3233
+  _globals['_PLUGINRUNTIME']._serialized_start=3557
+  _globals['_PLUGINRUNTIME']._serialized_end=3979
+  _globals['_DEADLETTERS']._serialized_start=3982
+  _globals['_DEADLETTERS']._serialized_end=4516
 # @@protoc_insertion_point(module_scope)

@@ -36,6 +36,8 @@ class _LifecycleHookEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Lifecyc
     LIFECYCLE_HOOK_ON_DEACTIVATE: _LifecycleHook.ValueType  # 3
     LIFECYCLE_HOOK_ON_UNINSTALL: _LifecycleHook.ValueType  # 4
     """Runs the hook, then removes what the installation stored, or leaves it as stored_data says."""
+    LIFECYCLE_HOOK_ON_UPDATE: _LifecycleHook.ValueType  # 5
+    """Runs in the new version, which the installation has once the hook has succeeded."""
 
 class LifecycleHook(_LifecycleHook, metaclass=_LifecycleHookEnumTypeWrapper): ...
 
@@ -45,6 +47,8 @@ LIFECYCLE_HOOK_ON_ACTIVATE: LifecycleHook.ValueType  # 2
 LIFECYCLE_HOOK_ON_DEACTIVATE: LifecycleHook.ValueType  # 3
 LIFECYCLE_HOOK_ON_UNINSTALL: LifecycleHook.ValueType  # 4
 """Runs the hook, then removes what the installation stored, or leaves it as stored_data says."""
+LIFECYCLE_HOOK_ON_UPDATE: LifecycleHook.ValueType  # 5
+"""Runs in the new version, which the installation has once the hook has succeeded."""
 Global___LifecycleHook: _TypeAlias = LifecycleHook  # noqa: Y015
 
 class _StoredData:
@@ -235,6 +239,8 @@ class RunLifecycleHookRequest(_message.Message):
     IGNORE_FAILURE_FIELD_NUMBER: _builtins.int
     STORED_DATA_FIELD_NUMBER: _builtins.int
     DISCARD_BACKLOG_FIELD_NUMBER: _builtins.int
+    FROM_VERSION_FIELD_NUMBER: _builtins.int
+    FROM_DIGEST_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.str
     """Unique for one attempt of one management action; a repeat has no second effect."""
     hook: Global___LifecycleHook.ValueType
@@ -246,6 +252,10 @@ class RunLifecycleHookRequest(_message.Message):
     """With ON_UNINSTALL: what becomes of what the installation stored."""
     discard_backlog: _builtins.bool
     """With ON_ACTIVATE and ON_DEACTIVATE: the events that wait for the installation's hooks are not run any more."""
+    from_version: _builtins.str
+    """With ON_UPDATE: the version that the installation had."""
+    from_digest: _builtins.str
+    """With ON_UPDATE: the package that it had. What neither it nor the new one declares of custom tables is cleared."""
     def __init__(
         self,
         *,
@@ -255,10 +265,12 @@ class RunLifecycleHookRequest(_message.Message):
         ignore_failure: _builtins.bool = ...,
         stored_data: Global___StoredData.ValueType = ...,
         discard_backlog: _builtins.bool = ...,
+        from_version: _builtins.str = ...,
+        from_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["discard_backlog", b"discard_backlog", "hook", b"hook", "ignore_failure", b"ignore_failure", "installation", b"installation", "operation_id", b"operation_id", "stored_data", b"stored_data"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["discard_backlog", b"discard_backlog", "from_digest", b"from_digest", "from_version", b"from_version", "hook", b"hook", "ignore_failure", b"ignore_failure", "installation", b"installation", "operation_id", b"operation_id", "stored_data", b"stored_data"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

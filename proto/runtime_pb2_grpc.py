@@ -67,7 +67,7 @@ class PluginRuntimeServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RunLifecycleHook(self, request, context):
-        """Runs onInstall, onActivate, onDeactivate or onUninstall, in one transaction.
+        """Runs onInstall, onActivate, onDeactivate, onUninstall or onUpdate, in one transaction.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

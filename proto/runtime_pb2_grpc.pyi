@@ -38,7 +38,7 @@ class PluginRuntimeStub:
     CallRoute: _grpc.UnaryUnaryMultiCallable[_runtime_pb2.CallRouteRequest, _runtime_pb2.CallRouteResponse]
     """Runs one custom HTTP route of a plugin."""
     RunLifecycleHook: _grpc.UnaryUnaryMultiCallable[_runtime_pb2.RunLifecycleHookRequest, _runtime_pb2.RunLifecycleHookResponse]
-    """Runs onInstall, onActivate, onDeactivate or onUninstall, in one transaction."""
+    """Runs onInstall, onActivate, onDeactivate, onUninstall or onUpdate, in one transaction."""
     ListRetainedData: _grpc.UnaryUnaryMultiCallable[_runtime_pb2.ListRetainedDataRequest, _runtime_pb2.ListRetainedDataResponse]
     """What installations of an organization left when they were uninstalled."""
     ExportRetainedData: _grpc.UnaryStreamMultiCallable[_runtime_pb2.ExportRetainedDataRequest, _runtime_pb2.ExportPart]
@@ -50,7 +50,7 @@ class PluginRuntimeAsyncStub(PluginRuntimeStub):
     CallRoute: _aio.UnaryUnaryMultiCallable[_runtime_pb2.CallRouteRequest, _runtime_pb2.CallRouteResponse]  # type: ignore[assignment]
     """Runs one custom HTTP route of a plugin."""
     RunLifecycleHook: _aio.UnaryUnaryMultiCallable[_runtime_pb2.RunLifecycleHookRequest, _runtime_pb2.RunLifecycleHookResponse]  # type: ignore[assignment]
-    """Runs onInstall, onActivate, onDeactivate or onUninstall, in one transaction."""
+    """Runs onInstall, onActivate, onDeactivate, onUninstall or onUpdate, in one transaction."""
     ListRetainedData: _aio.UnaryUnaryMultiCallable[_runtime_pb2.ListRetainedDataRequest, _runtime_pb2.ListRetainedDataResponse]  # type: ignore[assignment]
     """What installations of an organization left when they were uninstalled."""
     ExportRetainedData: _aio.UnaryStreamMultiCallable[_runtime_pb2.ExportRetainedDataRequest, _runtime_pb2.ExportPart]  # type: ignore[assignment]
@@ -71,7 +71,7 @@ class PluginRuntimeServicer(metaclass=_abc_1.ABCMeta):
         request: _runtime_pb2.RunLifecycleHookRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_runtime_pb2.RunLifecycleHookResponse, _abc.Awaitable[_runtime_pb2.RunLifecycleHookResponse]]:
-        """Runs onInstall, onActivate, onDeactivate or onUninstall, in one transaction."""
+        """Runs onInstall, onActivate, onDeactivate, onUninstall or onUpdate, in one transaction."""
 
     @_abc_1.abstractmethod
     def ListRetainedData(

@@ -21,6 +21,7 @@ from outlet._plugin import Component, Plugin
 from outlet._plugin_calls import PluginResponse
 from outlet._requests import Caller, Request, Response
 from outlet._tables import Table
+from outlet._updates import Update
 from outlet._validation import Violation
 from outlet._webhooks import Webhook, WebhookDelivery
 
@@ -45,6 +46,7 @@ __all__ = [
     "Table",
     "Tick",
     "Transport",
+    "Update",
     "Violation",
     "Webhook",
     "WebhookDelivery",

@@ -242,7 +242,10 @@ class Api:
         unique: Sequence[Sequence[str]] = (),
         indexes: Sequence[Sequence[str]] = (),
     ) -> Table:
-        """Make a custom table, or add the columns and indexes that it lacks. In lifecycle hooks only."""
+        """Make a custom table, or add the columns and indexes that it lacks. In lifecycle hooks only.
+
+        This version sees the columns named here; those of former versions are kept for the way back.
+        """
         definition = {
             "columns": {
                 column: {"type": made.type, "nullable": made.nullable, "default": made.default}

@@ -64,6 +64,12 @@ class JobCall(msgspec.Struct, array_like=True, frozen=True):
     enqueued: str
 
 
+class UpdateCall(msgspec.Struct, array_like=True, frozen=True):
+    """The update of an installation; ``from_version`` is what it had before."""
+
+    from_version: str
+
+
 class RouteResult(msgspec.Struct, array_like=True, frozen=True):
     """A response. ``undo``: the route raised a Problem, so nothing it did may be kept."""
 

@@ -12,7 +12,9 @@ import msgspec
 
 from outlet._calls import HookCall
 
-PROTOCOL = 3
+PROTOCOL = 4
+MAX_LIBRARIES = 32
+"""The most libraries that a plugin can import, those that its libraries import included."""
 MAX_FRAME = 256 * 1024
 MAX_PAYLOAD = MAX_FRAME - 24 * 1024
 """The largest payload within one frame; the rest is for the envelope."""
@@ -99,13 +101,15 @@ class ProcessLimits(_Item, frozen=True):
 class Load(_Item, frozen=True, tag=1):
     """Begin: the package that follows in chunks, by digest (``sha256:<hex>``) and size in bytes.
 
-    The guest answers Confined before it reads on. Size 0: that was all that was wanted.
+    The guest answers Confined before it reads on. Size 0: that was all that was wanted. ``libraries`` are the packages
+    that follow after it, likewise.
     """
 
     protocol: int
     digest: str
     size: int
     limits: ProcessLimits
+    libraries: Annotated[list[tuple[str, int]], msgspec.Meta(max_length=MAX_LIBRARIES)] = []
 
 
 class Chunk(_Item, frozen=True, tag=2):

@@ -1,11 +1,13 @@
 """From a plugin's folder to its manifest: plugin.toml says what it is, its code says what it does."""
 
 import importlib
+import re
 import sys
 import tomllib
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +34,7 @@ from outlet.manifest import (
 )
 
 PLUGIN_FILE = "plugin.toml"
+CHANGELOG_FILE = "CHANGELOG.md"
 NOT_CODE = frozenset({"tests", "test", "build", "dist", "docs"})
 TAKEN = frozenset({*sys.stdlib_module_names, "outlet", "msgspec"})
 
@@ -59,6 +62,7 @@ class _About(msgspec.Struct, forbid_unknown_fields=True):
     license: str | None = None
     pool: str | None = None
     price: _Price | None = None
+    changelog: str | None = None
 
 
 class _Permission(msgspec.Struct, forbid_unknown_fields=True):
@@ -67,8 +71,11 @@ class _Permission(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Dependency(msgspec.Struct, forbid_unknown_fields=True):
+    """``path``, of a library: the folder to import it from while the plugin is built."""
+
     id: str
     version: str = ">=0"
+    path: str | None = None
 
 
 class _Host(msgspec.Struct, forbid_unknown_fields=True):
@@ -122,7 +129,7 @@ def read_plugin(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
     described = _read_file(folder / PLUGIN_FILE)
     own = _sources(folder)
     packages, others = _vendored(folder, described.python.requires, own)
-    with importable({**others, **own}):
+    with importable({**_libraries(folder, described), **others, **own}):
         found = _describe(folder, described, own, load_entry)
     return msgspec.structs.replace(found.manifest, python=packages), {**found.files, **others}
 
@@ -145,11 +152,13 @@ def required_packages(folder: Path) -> tuple[str, ...]:
 def _describe(
     folder: Path, described: _PluginFile, sources: dict[str, bytes], load: Callable[[str], Plugin]
 ) -> Described:
-    entry = described.plugin.entry or _only_entry(sources)
+    about = described.plugin
+    entry = about.entry or _only_entry(sources, about.category)
     bundles = read_bundles(folder, [(bundle.name, bundle.file) for bundle in described.bundles])
-    plugin = _import(entry, load)
+    plugin = _import(entry, about.category, load)
     try:
         manifest = _manifest(described, entry, plugin, tuple(bundle for bundle, _ in bundles))
+        manifest = msgspec.structs.replace(manifest, changelog=_changelog(folder, about))
         manifests.check(manifest)
     except ManifestError as error:
         raise PackageError(f"{PLUGIN_FILE}: {error}") from error
@@ -228,6 +237,23 @@ def _read_file(path: Path) -> _PluginFile:
         raise PackageError(f"{path}: in {key}: {what[:1].lower()}{what[1:]}; correct it there") from error
 
 
+def _changelog(folder: Path, about: _About) -> str:
+    """What plugin.toml says is new, or else the section of CHANGELOG.md whose heading has the version."""
+    if about.changelog is not None:
+        return about.changelog.strip()
+    try:
+        text = (folder / CHANGELOG_FILE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        raise PackageError(f"{folder / CHANGELOG_FILE}: {error}") from error
+    heading = re.compile(rf"##\s+\[?v?{re.escape(about.version)}\]?(\s.*)?")
+    lines = iter(text.splitlines())
+    if not any(heading.fullmatch(line) for line in lines):
+        return ""
+    return "\n".join(takewhile(lambda line: not line.startswith(("# ", "## ")), lines)).strip()
+
+
 def _sources(folder: Path) -> dict[str, bytes]:
     packages = sorted(path.parent for path in folder.glob("*/__init__.py") if path.parent.name not in NOT_CODE)
     if not packages:
@@ -257,15 +283,28 @@ def _vendored(
     return found.packages, dict(found.files)
 
 
-def _only_entry(sources: dict[str, bytes]) -> str:
+def _only_entry(sources: dict[str, bytes], category: Category) -> str:
     names = sorted({path.partition("/")[0] for path in sources})
     if len(names) > 1:
         raise PackageError(f'{PLUGIN_FILE}: in plugin: set entry = "module:attribute"; the packages are {names}')
-    return f"{names[0]}:plugin"
+    return names[0] if category == "library" else f"{names[0]}:plugin"
 
 
-def _import(entry: str, load: Callable[[str], Plugin]) -> Plugin:
+def _libraries(folder: Path, described: _PluginFile) -> dict[str, bytes]:
+    """The sources of the libraries that plugin.toml says the folders of. Others are imported from where they are."""
+    found: dict[str, bytes] = {}
+    for dependency in described.dependencies:
+        if dependency.path is not None:
+            found |= _sources(folder / dependency.path)
+    return found
+
+
+def _import(entry: str, category: Category, load: Callable[[str], Plugin]) -> Plugin:
+    """The plugin; of a library, which is none, an empty one once it has been imported."""
     try:
+        if category == "library":
+            importlib.import_module(entry)
+            return Plugin()
         return load(entry)
     except NotAPlugin as error:
         raise PackageError(f"{PLUGIN_FILE}: in plugin.entry: {error}") from error

@@ -83,6 +83,14 @@ class Plugin:
         """Runs ``async def handler(api)`` before the platform deletes what the installation stored."""
         return self._on("onUninstall", handler)
 
+    def on_update(self, handler: Decorated) -> Decorated:
+        """Runs ``async def handler(api, update)`` in the new version when an installation is updated to it.
+
+        ``update.from_version`` is the version that the installation had. What it does is one transaction; when it
+        raises, nothing of it is kept and the installation stays at its former version.
+        """
+        return self._on("onUpdate", handler, ("api", "update"))
+
     def hook(
         self,
         event: str,
@@ -196,8 +204,8 @@ class Plugin:
 
         return declare
 
-    def _on(self, lifecycle: Lifecycle, handler: Decorated) -> Decorated:
-        _declare(self._lifecycle, lifecycle, _accepting(handler, ("api",)), lifecycle)
+    def _on(self, lifecycle: Lifecycle, handler: Decorated, offered: tuple[str, ...] = ("api",)) -> Decorated:
+        _declare(self._lifecycle, lifecycle, _accepting(handler, offered), lifecycle)
         return handler
 
 
@@ -246,7 +254,7 @@ def declared_components(plugin: Plugin) -> tuple[ComponentDeclaration, ...]:
 
 
 def lifecycle_handlers(plugin: Plugin) -> Mapping[Lifecycle, Handler]:
-    """The handlers by lifecycle hook; each takes ``(api)``."""
+    """The handlers by lifecycle hook; each takes ``(api)``, that of an update ``(api, update)``."""
     return plugin._lifecycle
 
 

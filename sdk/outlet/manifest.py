@@ -17,6 +17,7 @@ PLUGIN_ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 EVENT_TYPE = re.compile(r"([a-z][a-z0-9-]*/)?[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)*")
 ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+MODULE = re.compile(r"[A-Za-z_]\w*")
 HANDLER_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 HOST_NAME = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])")
 MODELS = ("sale", "product", "customer", "employee", "store")
@@ -53,9 +54,11 @@ INJECTION_POINTS = (
 )
 
 PriceModel = Literal["free", "one-time", "subscription"]
-Category = Literal["payment", "shipping", "loyalty", "analytics", "integration", "utility", "custom"]
+Category = Literal["payment", "shipping", "loyalty", "analytics", "integration", "utility", "custom", "library"]
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-Lifecycle = Literal["onInstall", "onActivate", "onDeactivate", "onUninstall"]
+Lifecycle = Literal["onInstall", "onActivate", "onDeactivate", "onUninstall", "onUpdate"]
+
+MAX_CHANGELOG: Final = 4_000  # characters
 
 
 class ManifestError(ValueError):
@@ -217,6 +220,8 @@ class Manifest(_Part, frozen=True, kw_only=True):
     repository: str | None = None
     license: str | None = None
     price: Price = Price()
+    changelog: str = ""
+    """What is new in this version, for whoever decides on the update."""
     permissions: tuple[Permission, ...] = ()
     hosts: tuple[Host, ...] = ()
     calls: tuple[PluginCall, ...] = ()
@@ -237,6 +242,11 @@ class Manifest(_Part, frozen=True, kw_only=True):
     components: tuple[ComponentDeclaration, ...] = ()
     schedules: tuple[ScheduleDeclaration, ...] = ()
     jobs: tuple[JobDeclaration, ...] = ()
+
+    @property
+    def is_library(self) -> bool:
+        """Whether it is code that other plugins import, and nothing by itself."""
+        return self.category == "library"
 
     def wanted_grants(self) -> tuple[str, ...]:
         """Everything an organization is asked to grant."""
@@ -277,11 +287,16 @@ def check(manifest: Manifest) -> None:
     if manifest.plugin_id in RESERVED_IDS:
         raise ManifestError(f"pluginId: {manifest.plugin_id!r} is a word of the platform's own paths; take another")
     _match(VERSION, manifest.version, "version", "a semantic version such as 1.4.0")
-    _match(ENTRY, manifest.entry, "entry", "module:attribute, such as loyalty_points:plugin")
+    if manifest.is_library:
+        _check_library(manifest)
+    else:
+        _match(ENTRY, manifest.entry, "entry", "module:attribute, such as loyalty_points:plugin")
     for key in ("name", "author", "description"):
         if not getattr(manifest, key).strip():
             raise ManifestError(f"{key}: must not be empty")
     _check_price(manifest.price)
+    if len(manifest.changelog) > MAX_CHANGELOG:
+        raise ManifestError(f"changelog: at most {MAX_CHANGELOG} characters of what is new in this version")
     _check_grants(manifest)
     _check_secrets(manifest)
     _check_parts(manifest)
@@ -353,6 +368,15 @@ def _check_price(price: Price) -> None:
         raise ManifestError(f"price.trialDays: from 0 to {MAX_TRIAL_DAYS}")
     if (price.period is None) == (price.model == "subscription"):
         raise ManifestError("price.period: a subscription has one, month or year; what is paid once has none")
+
+
+def _check_library(manifest: Manifest) -> None:
+    """A library runs in the plugins that import it, with what they are granted: it declares nothing for itself."""
+    _match(MODULE, manifest.entry, "entry", "the name of the library's package")
+    for key in ("permissions", "hosts", "calls", "exports", "lifecycle", "hooks", "routes", "components", "schedules",
+                "jobs", "settings_schema"):  # fmt: skip
+        if getattr(manifest, key):
+            raise ManifestError(f"{key}: a library has none; the plugins that import it declare what they do")
 
 
 def _check_grants(manifest: Manifest) -> None:

@@ -51,6 +51,15 @@ class Breaker(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
 CLOSED = Breaker()
 
 
+class Library(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """A library in the version that was resolved for one installation: its package is in that installation's guest."""
+
+    plugin_id: str
+    version: str
+    digest: str
+    provenance: Provenance | None = None
+
+
 class Installation(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     """One plugin version installed for an organization, or for one of its stores. The value on the topic."""
 
@@ -67,6 +76,9 @@ class Installation(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     manifest: Manifest
     breaker: Breaker = CLOSED
     backlog: Backlog = "none"
+    libraries: tuple[Library, ...] = ()
+    updating: bool = False
+    """Whether it is about to have another version: what is for it is kept meanwhile."""
     provenance: Provenance | None = None
     """By what a worker knows that the package is the publisher's; None: it runs nothing of it."""
     revoked: str | None = None

@@ -56,6 +56,7 @@ class LifecycleHook(Enum):
     ON_ACTIVATE = "onActivate"
     ON_DEACTIVATE = "onDeactivate"
     ON_UNINSTALL = "onUninstall"
+    ON_UPDATE = "onUpdate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +163,15 @@ class RuntimeClient:
         ignore_failure: bool = False,
         stored_data: StoredData | None = None,
         discard_backlog: bool = False,
+        from_version: str = "",
+        from_digest: str = "",
     ) -> bytes | None:
         """Run one lifecycle hook; the whole new configuration as JSON when the hook changed it, else None.
 
         ``stored_data`` is for ON_UNINSTALL; None: as was asked at the last attempt, else it is dropped.
         ``discard_backlog``, for ON_ACTIVATE and ON_DEACTIVATE: events that wait are not run any more.
+        ``from_version`` and ``from_digest``, for ON_UPDATE: what the installation had; ``installation`` says what it is
+        to be.
 
         Raises PluginFailed, GatewayTimeout, or Unavailable (code ``no_worker``: the hook did not run).
         """
@@ -176,6 +181,8 @@ class RuntimeClient:
             installation=encode_installation(installation),
             ignore_failure=ignore_failure,
             discard_backlog=discard_backlog,
+            from_version=from_version,
+            from_digest=from_digest,
             stored_data=getattr(pb, f"STORED_DATA_{stored_data.name if stored_data else 'UNSPECIFIED'}"),
         )
         response: pb.RunLifecycleHookResponse = await self._on_a_worker(

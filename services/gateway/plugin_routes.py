@@ -15,7 +15,15 @@ from fastapi.responses import Response
 from outlet.manifest import RouteDeclaration
 from services.common.auth import USES, Caller, require
 from services.common.directory import Directory, Installation
-from services.common.errors import BadGateway, Conflict, GatewayTimeout, NotFound, OutletError, TooManyRequests
+from services.common.errors import (
+    BadGateway,
+    Conflict,
+    GatewayTimeout,
+    NotFound,
+    OutletError,
+    TooManyRequests,
+    Unavailable,
+)
 from services.common.runtime_client import (
     PLUGIN_REVOKED,
     PluginFailed,
@@ -93,6 +101,13 @@ class PluginRoutes:
             )
         if found.revoked is not None:
             raise _revoked(plugin_id, found.revoked)
+        if found.status == "active" and found.updating:
+            raise Unavailable(
+                f"The plugin {plugin_id!r} is being updated.",
+                code="plugin_updating",
+                remedy="Wait for as long as Retry-After says, then try again.",
+                headers={"Retry-After": "1"},
+            )
         if found.status != "active":
             raise Conflict(
                 f"The plugin {plugin_id!r} is {found.status}, not active.",

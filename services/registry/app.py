@@ -28,6 +28,7 @@ from services.registry.audit.service import AuditService
 from services.registry.catalogue import endpoints as catalogue
 from services.registry.catalogue.service import CatalogueService
 from services.registry.database import Transaction, open_engine, transactions
+from services.registry.dependencies.service import DependencyService
 from services.registry.following import follow
 from services.registry.installations import endpoints as installations
 from services.registry.installations.operations import Operations
@@ -53,6 +54,9 @@ from services.registry.resealing import reseal
 from services.registry.retained import endpoints as retained
 from services.registry.reviews import endpoints as reviews
 from services.registry.reviews.service import ReviewService
+from services.registry.rollouts import endpoints as rollouts
+from services.registry.rollouts.keeper import RolloutKeeper
+from services.registry.rollouts.service import RolloutService
 from services.registry.service_accounts import endpoints as service_accounts
 from services.registry.service_accounts.exchange import TokenExchange
 from services.registry.service_accounts.keys import TokenSigner
@@ -61,6 +65,10 @@ from services.registry.setting_changes.consumer import SettingChangeConsumer
 from services.registry.settings import RegistrySettings
 from services.registry.submissions import endpoints as submissions
 from services.registry.submissions.service import SubmissionService
+from services.registry.updates import endpoints as updates
+from services.registry.updates.keeper import UpdateKeeper
+from services.registry.updates.queries import UpdateQueries
+from services.registry.updates.service import UpdateService
 from services.registry.withdrawals import endpoints as withdrawals
 from services.registry.withdrawals.service import WithdrawalService
 from services.registry.workers import LiveWorkers, open_redis
@@ -94,6 +102,8 @@ def create_registry(settings: RegistrySettings, tracing: TracingSettings | None 
     app.include_router(service_accounts.public)
     app.include_router(service_accounts.router)
     app.include_router(service_accounts.internal)
+    app.include_router(updates.router)
+    app.include_router(rollouts.router)
     app.include_router(installations.router)
     return app
 
@@ -143,7 +153,13 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     app.state.withdrawals = WithdrawalService(transaction, workers, relay.wake)
     app.state.publisher_keys = PublisherKeyService(transaction)
     app.state.installations = InstallationService(transaction, operations, keys, packages)
+    app.state.dependencies = DependencyService(transaction, app.state.installations)
     app.state.installation_queries = InstallationQueries(transaction, workers)
+    app.state.updates = UpdateService(transaction, operations, keys, packages)
+    app.state.update_queries = UpdateQueries(transaction, app.state.dependencies)
+    app.state.rollouts = RolloutService(transaction)
+    app.state.rollout_keeper = RolloutKeeper(transaction, app.state.updates)
+    app.state.update_keeper = UpdateKeeper(transaction, app.state.updates, operations)
     async with transaction() as session:
         await ReportRepository(session).forget_old_cursors()
     breakers = Breakers(transaction, operations)
@@ -160,6 +176,8 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
             settings=SettingChangeConsumer(bootstrap, transaction, relay.wake).run(),
             executions=follow(bootstrap, EXECUTIONS, REPORTS, ExecutionCounter(transaction).apply),
             statistics=follow(bootstrap, STATISTICS, REPORTS, StatisticsKeeper(transaction).apply),
+            updates=app.state.update_keeper.run(settings.update_turn_seconds),
+            rollouts=app.state.rollout_keeper.run(settings.update_turn_seconds),
             breakers=follow(bootstrap, BREAKERS, REPORTS, partial(carry_out, breakers)),
             **mirroring,
         )

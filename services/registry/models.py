@@ -138,6 +138,11 @@ class Installation(RegistryModel, table=True):
     """The circuit breaker as :class:`services.common.directory.Breaker`; None: it never opened."""
     backlog: str = Field(default="none", sa_column_kwargs={"server_default": "none"})
     """See :data:`services.common.directory.Backlog`."""
+    libraries: list[dict[str, Any]] = Field(
+        default_factory=list, sa_type=JSONB, sa_column_kwargs={"server_default": "[]"}
+    )
+    """What was resolved for it, as :class:`services.common.directory.Library`."""
+    updating: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
 
 
 def _installation_reference(*, primary_key: bool = False) -> Any:

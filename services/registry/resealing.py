@@ -12,6 +12,7 @@ from services.registry.installations.publication import PublicationLog
 from services.registry.installations.repository import InstallationRepository
 from services.registry.models import Installation
 from services.registry.secret_settings import place_of
+from services.registry.updates.repository import UpdateRepository
 
 log = structlog.get_logger(__name__)
 
@@ -26,16 +27,21 @@ async def reseal(transaction: Transaction, keys: SecretKeys) -> None:
         publications = PublicationLog(session)
         await publications.next_revision()  # nothing changes until this is committed
         for installation, version in await InstallationRepository(session).by_revision():
-            present = _resealed(installation, read_manifest(version).secret_settings(), keys)
+            secrets = read_manifest(version).secret_settings()
+            present = _resealed(installation.config, installation, secrets, keys)
             if present != installation.config:
                 installation.config, installation.revision = present, await publications.next_revision()
                 await publications.announce(installation, version)
                 changed += 1
+        for row, installation, version in await UpdateRepository(session).kept():
+            row.config = _resealed(row.config, installation, read_manifest(version).secret_settings(), keys)
     log.info("secret settings looked through", resealed=changed)
 
 
-def _resealed(installation: Installation, secrets: Collection[str], keys: SecretKeys) -> dict[str, Any]:
-    present = dict(installation.config)
+def _resealed(
+    config: dict[str, Any], installation: Installation, secrets: Collection[str], keys: SecretKeys
+) -> dict[str, Any]:
+    present = dict(config)
     for name in secrets:
         stored = present.get(name)
         try:

@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from services.common.settings import IdentitySettings, SecretKeySettings, ServiceSettings
 from services.registry.licences.development_payments import DevelopmentPayments
@@ -21,6 +21,8 @@ class RegistrySettings(ServiceSettings, IdentitySettings, SecretKeySettings):
     kafka_replication: int = 1
     lifecycle_deadline: float = 30.0
     """Seconds that a worker gives one lifecycle hook."""
+    update_turn_seconds: float = Field(default=5.0, gt=0)
+    """Between two looks at what is to be updated by itself, or is in a roll-out."""
     database_connections: int = 10
     package_storage: str = "database"
     """``database``, or the URL of a folder for fsspec: ``file:///var/lib/outlet/packages``, ``s3://bucket/packages``."""

@@ -19,8 +19,9 @@ class Invocation:
 
     ``target`` is the event type, ``METHOD /path``, the lifecycle hook, or the name of a schedule or job; ``payload`` is
     opaque to the host; ``deadline`` is seconds of wall time for one attempt. ``callers`` are the plugins that wait for
-    this call, the outermost first. ``discards_backlog``: once it has succeeded, events that wait for the
-    installation are not run any more. ``trace`` is what its API calls are spans of; a guest never learns of it.
+    this call, the outermost first. ``discards_backlog``: once it has succeeded, events that wait for the installation
+    are not run any more. ``former_digest`` is of the package that an update leaves. ``trace`` is what its API calls are
+    spans of; a guest never learns of it.
     """
 
     installation: Installation
@@ -33,6 +34,7 @@ class Invocation:
     deadline: float
     callers: tuple[str, ...] = ()
     discards_backlog: bool = False
+    former_digest: str = ""
     trace: SpanContext | None = None
 
     @property

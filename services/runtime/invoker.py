@@ -30,6 +30,7 @@ from services.runtime.limits.rate_limiter import Allowance
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.groups import Context, Resources
 from services.runtime.plugin_api.session import METHODS, PluginApiSession
+from services.runtime.plugin_api.tables import clear_columns
 from services.runtime.reporting import Reporter
 from services.runtime.retention.disposal import dispose, take_over
 from services.runtime.sandbox import (
@@ -227,6 +228,9 @@ class Attempt:
         if invocation.discards_backlog:
             async with work.use(writes=True) as connection:
                 await ledger.discard(connection, invocation.installation.id)
+        if invocation.former_digest:
+            async with work.use(writes=True) as connection:
+                await clear_columns(connection, invocation.installation, invocation.former_digest)
         if invocation.target == LifecycleHook.ON_UNINSTALL.value:
             async with work.use(writes=True) as connection:
                 await dispose(connection, invocation.installation)
@@ -276,12 +280,18 @@ async def _answer(session: PluginApiSession, method: str, arguments: dict[str, A
 
 def guest_key(installation: Installation) -> GuestKey:
     """Which guest runs an installation's code."""
+    organization = installation.organization_id
+    libraries = tuple(
+        GuestKey(organization, each.plugin_id, each.digest, each.version, each.provenance)
+        for each in installation.libraries
+    )
     return GuestKey(
-        installation.organization_id,
+        organization,
         installation.plugin_id,
         installation.digest,
         installation.version,
         installation.provenance,
+        libraries,
     )
 
 

@@ -81,13 +81,17 @@ class InboxEntry(RuntimeModel, table=True):
 
 
 class PluginTable(RuntimeModel, table=True):
-    """The definition of a custom table: one PostgreSQL table for all installations of the plugin."""
+    """The definition of a custom table: one PostgreSQL table for all installations of the plugin.
+
+    ``definition`` is all that its versions declared, ``views`` what each did, by the digest of its package.
+    """
 
     __tablename__ = "plugin_table"
 
     plugin_id: str = Field(primary_key=True)
     name: str = Field(primary_key=True)
     definition: dict[str, Any] = Field(sa_type=JSONB)
+    views: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": "{}"})
 
 
 class BackgroundWork(RuntimeModel, table=True):

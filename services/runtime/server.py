@@ -27,7 +27,15 @@ from services.runtime.reporting import Reporter
 from services.runtime.retention.archive import NothingRetained
 from services.runtime.retention.repository import Purpose
 from services.runtime.retention.retention import ExportsBusy, Retention
-from services.runtime.sandbox import MEANING, RouteRequest, read_route_result, route_payload, suffices
+from services.runtime.sandbox import (
+    MEANING,
+    RouteRequest,
+    UpdateRequest,
+    read_route_result,
+    route_payload,
+    suffices,
+    update_payload,
+)
 from services.runtime.spans import calling
 
 log = structlog.get_logger(__name__)
@@ -112,9 +120,10 @@ class PluginRuntime(pb_grpc.PluginRuntimeServicer):
             source=OPERATIONS,
             id=request.operation_id,
             store=installation.store_id,
-            payload=b"",
+            payload=update_payload(UpdateRequest(request.from_version)) if hook is LifecycleHook.ON_UPDATE else b"",
             deadline=self._lifecycle_deadline,
             discards_backlog=request.discard_backlog,
+            former_digest=request.from_digest,
         )
         followed = self._directory.get(installation.id)
         revoked = installation.revoked is not None or (followed is not None and followed.revoked is not None)
@@ -168,6 +177,8 @@ class PluginRuntime(pb_grpc.PluginRuntimeServicer):
         installation = self._directory.get(request.installation_id)
         if installation is None or installation.organization_id != request.caller.organization_id:
             await context.abort(grpc.StatusCode.NOT_FOUND, "the installation does not exist")
+        if installation.updating:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the installation is being updated")
         if installation.status != "active":
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"the installation is {installation.status}")
         return installation

@@ -230,6 +230,14 @@ async def test_plugin_that_is_not_active_says_so(organization: Organization, sta
     assert response.json()["installationStatus"] == status
 
 
+async def test_plugin_that_is_being_updated_asks_to_be_called_again(organization: Organization) -> None:
+    await organization.install(status="active", updating=True)
+    async with organization.client() as client:
+        response = await client.get(POINTS)
+    assert (response.status_code, response.json()["code"]) == (503, "plugin_updating")
+    assert response.headers["Retry-After"] == "1"
+
+
 async def test_installation_of_one_store_serves_that_store(
     installed: Organization, organization: Organization, worker: FakeWorker
 ) -> None:

@@ -16,6 +16,7 @@ def installation(
     revision: int = 1,
     config: dict[str, Any] | None = None,
     grants: tuple[str, ...] = (),
+    updating: bool = False,
     revoked: str | None = None,
     **declared: Any,
 ) -> Installation:
@@ -44,5 +45,6 @@ def installation(
         config=config or {},
         grants=grants,
         manifest=manifest,
+        updating=updating,
         revoked=revoked,
     )

@@ -2,9 +2,11 @@
 
 import asyncio
 import uuid
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import asyncpg
+import msgspec
 import pytest
 
 from services.common.directory import Installation
@@ -222,3 +224,42 @@ async def test_uninstalling_removes_what_was_stored_even_when_the_hook_is_overru
     assert await rows() == 2
     await runner.pass_over(invocation("lifecycle", "onUninstall", failing))
     assert await rows() == 1
+
+
+async def test_an_update_clears_what_neither_its_version_nor_the_one_before_declares(
+    runtime_pool: Pool, platform_pool: Pool
+) -> None:
+    """Until then it is what a rollback needs; after that nobody can reach it any more."""
+    text = {"type": "text", "default": "empty"}
+
+    def declares(*columns: str) -> Script:
+        async def script(api: Api, _: GuestCall) -> bytes | None:
+            definition = {"columns": dict.fromkeys(columns, text)}
+            await api("tables.define", {"name": "notes", "definition": definition})
+            return None
+
+        return script
+
+    async def rows() -> list[tuple[str, str]]:
+        found = await platform_pool.fetch('SELECT a, b FROM plugin_data."clearing__notes" ORDER BY a')
+        return [(row["a"], row["b"]) for row in found]
+
+    async def update(former: str, digest: str, *columns: str) -> None:
+        runner, _ = invoker(runtime_pool, declares(*columns))
+        now = msgspec.structs.replace(found, digest=digest)
+        operation = replace(invocation("lifecycle", "onUpdate", now), former_digest=former)
+        await runner.run(operation)
+
+    async def fill(api: Api, call: GuestCall) -> bytes | None:
+        await declares("a", "b")(api, call)
+        await api("tables.create", {"table": "notes", "values": {"a": "mine", "b": "left out later"}})
+        return None
+
+    found = installation("clearing", digest="one")
+    other = installation("clearing", organization="globex", digest="one")
+    for each in (found, other):
+        await invoker(runtime_pool, fill)[0].run(invocation("lifecycle", "onInstall", each))
+    await update("one", "two", "a")
+    assert await rows() == [("mine", "left out later")] * 2
+    await update("two", "three", "a")
+    assert sorted(await rows()) == [("mine", "empty"), ("mine", "left out later")]

@@ -201,6 +201,19 @@ async def test_what_is_left_of_the_api_calls_comes_with_the_answer_and_cannot_be
     ]
 
 
+async def test_an_update_is_told_the_former_version_and_runs_as_the_new_one(worker: Worker) -> None:
+    found = worker.install(digest="sha256:11")
+    await worker.run_hook(found, hook=pb.LIFECYCLE_HOOK_ON_UPDATE, from_version="0.9.0")
+    ((call, _),) = worker.sandbox.calls
+    assert (call.target, msgspec.msgpack.decode(call.payload)) == ("onUpdate", ["0.9.0"])
+
+
+async def test_a_route_of_an_installation_that_is_updated_is_for_later(worker: Worker) -> None:
+    found = worker.install(updating=True)
+    assert await status_of(worker.call(found)) is grpc.StatusCode.UNAVAILABLE
+    assert worker.sandbox.calls == []
+
+
 async def test_a_revoked_plugin_is_deactivated_and_removed_without_its_code(worker: Worker) -> None:
     found = worker.install(revoked="it is bad", status="error")
     for hook in (pb.LIFECYCLE_HOOK_ON_DEACTIVATE, pb.LIFECYCLE_HOOK_ON_UNINSTALL):

@@ -25,6 +25,7 @@ async def handler(api: Any, given: Any) -> None: ...
 def test_declarations_read_back_in_the_words_of_the_manifest() -> None:
     plugin = Plugin()
     plugin.on_install(handler_of_one)
+    plugin.on_update(handler)
     plugin.hook("sale.created")(handler)
     plugin.hook("other-plugin/points-earned")(handler)
     plugin.route("GET", "/points/{customer_id}")(handler)
@@ -34,7 +35,7 @@ def test_declarations_read_back_in_the_words_of_the_manifest() -> None:
         return Component(title="Points earned", route="/points/{customer_id}")
 
     found = declared(plugin)
-    assert found.lifecycle == ("onInstall",)
+    assert found.lifecycle == ("onInstall", "onUpdate")
     assert found.hooks == (HookDeclaration(event="sale.created"), HookDeclaration(event="other-plugin/points-earned"))
     assert found.routes == (RouteDeclaration(method="GET", path="/points/{customer_id}"),)
     assert declared_components(plugin) == (

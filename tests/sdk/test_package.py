@@ -117,6 +117,33 @@ def test_the_same_plugin_gives_the_same_bytes(folder: Path, tmp_path_factory: py
     assert build(folder).digest != first.digest
 
 
+CHANGES = """# Changelog
+
+## [1.3.0]
+Not yet.
+
+## [1.2.3] - 2026-11-01
+### Fixed
+- Rates.
+
+## 1.2.2
+- Older.
+"""
+
+
+def test_what_is_new_is_the_section_of_the_version(folder: Path) -> None:
+    assert build(folder).manifest.changelog == ""
+    (folder / "CHANGELOG.md").write_text(CHANGES)
+    assert build(folder).manifest.changelog == "### Fixed\n- Rates."
+    edit(folder, 'version = "1.2.3"', 'version = "1.2.2"')
+    assert build(folder).manifest.changelog == "- Older."
+    edit(folder, 'author = "Tests"', 'author = "Tests"\nchangelog = "All of it."')
+    assert build(folder).manifest.changelog == "All of it."
+    edit(folder, "All of it.", "x" * 4_001)
+    with pytest.raises(PackageError, match="changelog: at most 4000 characters"):
+        build(folder)
+
+
 def test_opening_gives_back_what_was_built(folder: Path) -> None:
     built = build(folder)
     assert open_package(built.data) == built
@@ -257,3 +284,39 @@ def test_an_entry_that_is_not_in_the_package_is_refused(folder: Path) -> None:
     manifest = build(folder).manifest
     with pytest.raises(PackageError, match="names a module that the package does not hold"):
         open_package(zipped(("manifest.json", encode(manifest)), ("other/__init__.py", b"")))
+
+
+LIBRARY = """
+[plugin]
+id = "money-library"
+name = "Money"
+version = "1.0.0"
+author = "Tests"
+description = "Sums."
+category = "library"
+"""
+
+
+def test_a_library_is_a_package_without_a_plugin(tmp_path: Path) -> None:
+    (tmp_path / "money").mkdir()
+    (tmp_path / "plugin.toml").write_text(LIBRARY)
+    (tmp_path / "money" / "__init__.py").write_text("def add(*numbers): return sum(numbers)")
+    built = build(tmp_path)
+    assert (built.manifest.is_library, built.manifest.entry, [*built.sources]) == (True, "money", ["money/__init__.py"])
+    edit(tmp_path, 'category = "library"', 'category = "library"\n[settings]\ntype = "object"')
+    with pytest.raises(PackageError, match="settings_schema: a library has none"):
+        build(tmp_path)
+
+
+def test_a_plugin_is_built_with_the_libraries_whose_folders_it_names(folder: Path) -> None:
+    library = folder.parent / f"{folder.name}-library"
+    (library / "money").mkdir(parents=True)
+    (library / "money" / "__init__.py").write_text("RATE = 3")
+    edit(folder, "RATE = 2", "from money import RATE", "tiny/rates.py")
+    with pytest.raises(PackageError, match="No module named 'money'"):
+        build(folder)
+    edit(folder, 'id = "other-plugin"', f'id = "money-library"\npath = "../{library.name}"')
+    built = build(folder)
+    assert built.manifest.dependencies[0].plugin_id == "money-library"
+    assert not any(path.startswith("money/") for path in built.sources)
+    assert "money" not in sys.modules

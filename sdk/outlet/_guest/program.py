@@ -12,7 +12,7 @@ import msgspec
 from outlet import _json, _values
 from outlet._api import Api
 from outlet._background import Job, Tick
-from outlet._calls import HookCall, JobCall, RouteCall, RouteResult, TickCall
+from outlet._calls import HookCall, JobCall, RouteCall, RouteResult, TickCall, UpdateCall
 from outlet._errors import Problem
 from outlet._events import Event
 from outlet._frames import MAX_MESSAGE, MAX_WHOLE_PAYLOAD, Call, Failure, Result
@@ -21,6 +21,7 @@ from outlet._guest.responses import BadResult, refuse, respond
 from outlet._guest.routing import MethodNotAllowed, RouteNotFound, Router
 from outlet._plugin import Plugin, hook_handlers, job_handlers, lifecycle_handlers, route_handlers, schedule_handlers
 from outlet._requests import Caller, Request
+from outlet._updates import Update
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -28,6 +29,7 @@ _hook_call = msgspec.msgpack.Decoder(HookCall)
 _route_call = msgspec.msgpack.Decoder(RouteCall)
 _tick_call = msgspec.msgpack.Decoder(TickCall)
 _job_call = msgspec.msgpack.Decoder(JobCall)
+_update_call = msgspec.msgpack.Decoder(UpdateCall)
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -61,7 +63,7 @@ class Program:
                 return Result(call.id, await self._tick(payload, api))
             if call.kind == "job":
                 return Result(call.id, await self._job(payload, api))
-            return Result(call.id, await self._lifecycle_hook(call.target, api))
+            return Result(call.id, await self._lifecycle_hook(call.target, payload, api))
         except BaseException as error:  # noqa: BLE001  the plugin's code may raise anything
             return Result(call.id, b"", self._failure(error))
 
@@ -94,10 +96,11 @@ class Program:
         if result is not None:
             _expect_nothing(result, call.type)
 
-    async def _lifecycle_hook(self, target: str, api: Api) -> bytes:
+    async def _lifecycle_hook(self, target: str, payload: bytes, api: Api) -> bytes:
+        told = [Update(from_version=_update_call.decode(payload).from_version)] if target == "onUpdate" else []
         for name, handler in self._lifecycle.items():
             if name == target:
-                _expect_nothing(await handler(api), target)
+                _expect_nothing(await handler(api, *told), target)
         return b""
 
     async def _tick(self, payload: bytes, api: Api) -> bytes:

@@ -15,6 +15,7 @@ AGGREGATES = ("sum", "avg", "min", "max")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 RESERVED = frozenset({"id", "created_at", "installation_id", "and", "or"})
 MAX_COLUMNS = 64
+MAX_COLUMNS_OF_ALL_VERSIONS = 256
 
 
 class ColumnDefinition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,13 +73,44 @@ def check_table_name(name: str, manifest: Manifest) -> None:
         raise ApiRefusal("table_not_declared", f"declare {name!r} in tables of plugin.toml, or leave tables out there")
 
 
-def check_growth(known: TableDefinition, wanted: TableDefinition) -> None:
-    """A table that exists may only gain columns and indexes. Raises ApiRefusal otherwise."""
+def merged(known: TableDefinition, wanted: TableDefinition) -> TableDefinition:
+    """The table that serves what ``wanted`` declares and all that was declared before. Raises ApiRefusal.
+
+    Installations of several versions share the table, and each may go back to its former version. So nothing is taken
+    away: a column that is not declared any more stays, and what fills it in new rows is its default or null.
+    """
     for name, column in known.columns.items():
-        if wanted.columns.get(name) != column:
-            raise ApiRefusal("table_conflict", f"column {name!r} exists differently; a table can only gain columns")
+        _check_kept(name, column, wanted.columns.get(name))
     for name, column in wanted.columns.items():
         if name not in known.columns and not column.nullable and column.default is None:
             raise ApiRefusal("table_conflict", f"the new column {name!r} needs a default or must be nullable")
     if set(wanted.unique) != set(known.unique):
         raise ApiRefusal("table_conflict", "unique constraints of a table that exists cannot change")
+    kept = {name: _with_default(column, wanted.columns.get(name)) for name, column in known.columns.items()}
+    indexes = tuple(dict.fromkeys([*known.indexes, *wanted.indexes]))
+    columns = {**wanted.columns, **kept}
+    if len(columns) > MAX_COLUMNS_OF_ALL_VERSIONS:
+        raise ApiRefusal(
+            "table_conflict",
+            f"with what former versions had, a table has at most {MAX_COLUMNS_OF_ALL_VERSIONS} columns",
+        )
+    return TableDefinition(columns=columns, unique=known.unique, indexes=indexes)
+
+
+def _check_kept(name: str, column: ColumnDefinition, wanted: ColumnDefinition | None) -> None:
+    if wanted is None:
+        if not column.nullable and column.default is None:
+            raise ApiRefusal(
+                "table_conflict",
+                f"column {name!r} cannot be left out: new rows would have no value for it, and the former version "
+                "needs one when it is gone back to; give it a default first, in a version that still has it",
+            )
+        return
+    if (wanted.type, wanted.nullable) != (column.type, column.nullable):
+        raise ApiRefusal("table_conflict", f"column {name!r} exists differently; its type and nullable cannot change")
+    if None not in (column.default, wanted.default) and wanted.default != column.default:
+        raise ApiRefusal("table_conflict", f"column {name!r} has the default {column.default!r}, which cannot change")
+
+
+def _with_default(column: ColumnDefinition, wanted: ColumnDefinition | None) -> ColumnDefinition:
+    return column if wanted is None or wanted.default is None else wanted

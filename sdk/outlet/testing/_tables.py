@@ -9,8 +9,8 @@ from outlet._rules.tables import (
     AGGREGATES,
     MAX_ROWS,
     TableDefinition,
-    check_growth,
     check_table_name,
+    merged,
     read_definition,
 )
 from outlet._rules.values import INT64
@@ -90,7 +90,7 @@ class CustomTables(Group):
         work, place = self.writes(), definitions(self.plugin.manifest.plugin_id)
         known = work.get(place, call.name)
         if known is not None and known != wanted:
-            check_growth(known, wanted)
+            merged(known, wanted)
         work.put(place, call.name, wanted)
 
     @method("tables.find", Find)

@@ -10,6 +10,7 @@ from services.common.auth import MANAGES, SEES, Caller, Right, require
 from services.common.errors import NotFound
 from services.common.runtime_client import StoredData
 from services.common.wire import BEARER, MAX_PAGE, Line, Page, problems
+from services.registry.dependencies.service import DependencyService
 from services.registry.installations.backlog import BacklogChoice, BeginAt
 from services.registry.installations.lifecycle import Status
 from services.registry.installations.queries import InstallationQueries
@@ -31,6 +32,11 @@ def _service(request: Request) -> InstallationService:
     return service
 
 
+def _dependencies(request: Request) -> DependencyService:
+    service: DependencyService = request.app.state.dependencies
+    return service
+
+
 def _queries(request: Request) -> InstallationQueries:
     queries: InstallationQueries = request.app.state.installation_queries
     return queries
@@ -47,7 +53,11 @@ Seer = Annotated[Caller, Depends(require(SEES, right=Right.READ))]
 Manager = Annotated[Caller, Depends(require(MANAGES, right=Right.INSTALL))]
 Service = Annotated[InstallationService, Depends(_service)]
 Queries = Annotated[InstallationQueries, Depends(_queries)]
+Dependencies = Annotated[DependencyService, Depends(_dependencies)]
 InstallationId = Annotated[UUID, Depends(_id)]
+Cascade = Annotated[
+    bool, Query(description="Do the same with what needs it, first; otherwise it is refused when others need it.")
+]
 
 READING = problems(401, 403, 404, 422)
 CHANGING = problems(401, 403, 404, 409, 422, 502, 503, 504)
@@ -80,10 +90,16 @@ async def list_installations(
 
 @router.post("/install", status_code=status.HTTP_201_CREATED, responses=CHANGING)
 async def install(
-    caller: Manager, service: Service, queries: Queries, wanted: InstallRequest, response: Response
+    caller: Manager,
+    service: Service,
+    dependencies: Dependencies,
+    queries: Queries,
+    wanted: InstallRequest,
+    response: Response,
 ) -> InstallationDetails:
     """Install a plugin; it is inactive afterwards. After a failed attempt, the same request tries again."""
-    installation_id = await service.install(caller, wanted)
+    install_it = dependencies.install if wanted.with_dependencies else service.install
+    installation_id = await install_it(caller, wanted)
     response.headers["Location"] = f"/api/plugins/{installation_id}"
     return await queries.details(caller, installation_id)
 
@@ -120,6 +136,7 @@ async def deactivate(
     caller: Manager,
     installation_id: InstallationId,
     service: Service,
+    dependencies: Dependencies,
     queries: Queries,
     backlog: Annotated[
         BacklogChoice,
@@ -128,9 +145,11 @@ async def deactivate(
             "(`pause`); those that wait still run (`drain`); neither runs any more (`discard`)."
         ),
     ] = BacklogChoice.PAUSE,
+    cascade: Cascade = False,
 ) -> InstallationDetails:
     """Stop the plugin, and keep what it stored."""
-    await service.deactivate(caller, installation_id, backlog)
+    stop = dependencies.deactivate if cascade else service.deactivate
+    await stop(caller, installation_id, backlog)
     return await queries.details(caller, installation_id)
 
 
@@ -139,6 +158,7 @@ async def uninstall(
     caller: Manager,
     installation_id: InstallationId,
     service: Service,
+    dependencies: Dependencies,
     force: Annotated[bool, Query(description="Remove it even when onUninstall fails.")] = False,
     data: Annotated[
         StoredData | None,
@@ -147,9 +167,11 @@ async def uninstall(
             "same place, or left to be exported. Without it, as asked at the last attempt, else dropped."
         ),
     ] = None,
+    cascade: Cascade = False,
 ) -> None:
     """Remove an inactive installation."""
-    await service.uninstall(caller, installation_id, force=force, stored_data=data)
+    remove = dependencies.uninstall if cascade else service.uninstall
+    await remove(caller, installation_id, force=force, stored_data=data)
 
 
 @router.put("/{installation_id}/config", responses=CHANGING)

@@ -5,6 +5,7 @@
     inactive | error --activate--> active | error
     active | error --deactivate--> inactive | error
     inactive | error | uninstalling --uninstall--> uninstalling --> (none) | error
+    inactive | active | error --update--> the same, in another version
     active --breaker opens--> error --breaker closes--> active
 
 The last line is decided by insights, not by a caller, and runs no hook: see
@@ -40,11 +41,16 @@ class Move(StrEnum):
     DEACTIVATE = "deactivate"
     UNINSTALL = "uninstall"
     CONFIGURE = "configure"
+    UPDATE = "update"
+    ROLL_BACK = "roll back"
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """How a move that runs a lifecycle hook goes. ``during`` None keeps the status; ``success`` None is the end."""
+    """How a move that runs a lifecycle hook goes. ``during`` None keeps the status; ``success`` None is the end.
+
+    An update keeps the status whatever comes of it.
+    """
 
     hook: LifecycleHook
     during: Status | None
@@ -57,12 +63,14 @@ TRANSITIONS: Mapping[Move, Transition] = {
     Move.ACTIVATE: Transition(LifecycleHook.ON_ACTIVATE, None, Status.ACTIVE),
     Move.DEACTIVATE: Transition(LifecycleHook.ON_DEACTIVATE, None, Status.INACTIVE),
     Move.UNINSTALL: Transition(LifecycleHook.ON_UNINSTALL, Status.UNINSTALLING, None),
+    Move.UPDATE: Transition(LifecycleHook.ON_UPDATE, None, None),
 }
 
+_ALWAYS = frozenset({Move.CONFIGURE, Move.UPDATE, Move.ROLL_BACK})
 _INSTALLED: Mapping[Status, frozenset[Move]] = {
-    Status.INACTIVE: frozenset({Move.ACTIVATE, Move.UNINSTALL, Move.CONFIGURE}),
-    Status.ACTIVE: frozenset({Move.DEACTIVATE, Move.CONFIGURE}),
-    Status.ERROR: frozenset({Move.ACTIVATE, Move.DEACTIVATE, Move.UNINSTALL, Move.CONFIGURE}),
+    Status.INACTIVE: _ALWAYS | {Move.ACTIVATE, Move.UNINSTALL},
+    Status.ACTIVE: _ALWAYS | {Move.DEACTIVATE},
+    Status.ERROR: _ALWAYS | {Move.ACTIVATE, Move.DEACTIVATE, Move.UNINSTALL},
     Status.UNINSTALLING: frozenset({Move.UNINSTALL}),
 }
 _NEVER_INSTALLED: Mapping[Status, frozenset[Move]] = {

@@ -5,7 +5,7 @@ that dies leaves the marker behind, and it ceases to count when no worker can st
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -36,7 +36,11 @@ MARKER_MARGIN_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation that was decided. ``before`` is what to restore when no worker is reached; None: nothing existed."""
+    """An operation that was decided. ``before`` is what to restore when no worker is reached; None: nothing existed.
+
+    ``installation`` is as its hook is to know it; ``from_version`` and ``from_digest``, of an update, are
+    what it still has.
+    """
 
     id: UUID
     installation: directory.Installation
@@ -46,10 +50,23 @@ class Operation:
     ignore_failure: bool
     stored_data: StoredData | None = None
     discard_backlog: bool = False
+    from_version: str = ""
+    from_digest: str = ""
+
+
+Conclusion = Callable[[AsyncSession, Operation, Outcome], Awaitable[None]]
+"""Records what came of an operation, in the transaction of the session."""
+
+
+async def _conclude(session: AsyncSession, operation: Operation, outcome: Outcome) -> None:
+    installation_id = UUID(operation.installation.id)
+    await conclude(
+        session, installation_id, operation.id, operation.transition, outcome, operation.before, operation.by
+    )
 
 
 STATUS = ("status", "status_reason", "backlog")
-INSTALLED = (*STATUS, "version", "config", "grants", "installed_by")
+INSTALLED = (*STATUS, "version", "config", "grants", "libraries", "installed_by")
 
 
 def remember(installation: Installation, names: Sequence[str]) -> dict[str, Any]:
@@ -69,10 +86,16 @@ class Operations:
         self._call_seconds = deadline + CALL_MARGIN_SECONDS
         self._marker_lifetime = timedelta(seconds=deadline + MARKER_MARGIN_SECONDS)
 
+    @property
+    def marker_lifetime(self) -> timedelta:
+        """After how long an operation of a registry that died is nobody's any more."""
+        return self._marker_lifetime
+
     def check_idle(self, installation: Installation, now: datetime) -> None:
         """Raises Conflict (``operation_in_progress``) while an operation of the installation may still be running."""
         started = installation.operation_started_at
-        if started is not None and now - started < self._marker_lifetime:
+        # An update that a registry left behind is taken up again; until then nothing else may come in between.
+        if installation.updating or (started is not None and now - started < self._marker_lifetime):
             raise Conflict(
                 "Another operation of this installation is running.",
                 code="operation_in_progress",
@@ -125,7 +148,7 @@ class Operations:
             discard_backlog,
         )
 
-    async def run(self, operation: Operation) -> None:
+    async def run(self, operation: Operation, conclusion: Conclusion = _conclude) -> None:
         """Have a worker run the hook, and record what came of it. Raises what the caller is to be told."""
         self.announced()
         outcome = await self._call(operation)
@@ -139,15 +162,7 @@ class Operations:
             reason=outcome.summary if isinstance(outcome, Failed) else None,
         )
         async with self._transaction() as session:
-            await conclude(
-                session,
-                UUID(installation.id),
-                operation.id,
-                operation.transition,
-                outcome,
-                operation.before,
-                operation.by,
-            )
+            await conclusion(session, operation, outcome)
         self.announced()
         raise_failure(outcome, installation.id, operation.transition.hook)
 
@@ -162,6 +177,8 @@ class Operations:
                     ignore_failure=operation.ignore_failure,
                     stored_data=operation.stored_data,
                     discard_backlog=operation.discard_backlog,
+                    from_version=operation.from_version,
+                    from_digest=operation.from_digest,
                 )
         except PluginFailed as failure:
             if operation.ignore_failure:

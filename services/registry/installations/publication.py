@@ -31,6 +31,8 @@ def snapshot(installation: Installation, version: PluginVersion) -> directory.In
         manifest=read_manifest(version),
         breaker=breaker_of(installation),
         backlog=msgspec.convert(installation.backlog, directory.Backlog),
+        libraries=msgspec.convert(installation.libraries, tuple[directory.Library, ...]),
+        updating=installation.updating,
         provenance=provenance_of(version),
     )
     return present if version.revoked_at is None else _stopped(present, version.revocation_reason or "")

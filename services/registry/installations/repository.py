@@ -95,6 +95,15 @@ class InstallationRepository:
         )
         return dict((await self._session.exec(statement)).all())
 
+    async def depending_on(self, organization: str, plugin_id: str) -> Sequence[Row]:
+        """The installations in an organization whose versions say that they need a plugin."""
+        statement = _with_versions().where(
+            col(Installation.organization_id) == organization,
+            col(Installation.status) != Status.UNINSTALLING,
+            _MANIFEST["dependencies"].contains([{"pluginId": plugin_id}]),
+        )
+        return (await self._session.exec(statement.order_by(col(Installation.created_at)))).all()
+
     async def by_revision(self) -> Sequence[Row]:
         """Every installation of every organization, in the order in which their present states were decided."""
         return (await self._session.exec(_with_versions().order_by(col(Installation.revision)))).all()

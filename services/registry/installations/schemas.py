@@ -33,6 +33,10 @@ class InstallRequest(Request):
     grants: list[Line] | None = Field(
         default=None, description="Names of the permissions to grant; without it, all that the plugin asks for."
     )
+    with_dependencies: bool = Field(
+        default=False,
+        description="Install what it needs too, in the same place and with all that it asks for; see the plan.",
+    )
 
 
 class ConfigRequest(Request):
@@ -90,6 +94,14 @@ class Rollout(Document):
     )
 
 
+class LibraryDocument(Document):
+    """A library in the version that was resolved for an installation."""
+
+    plugin_id: str
+    version: str
+    digest: str
+
+
 class InstallationSummary(ManifestDocument):
     """One installation, as the list shows it."""
 
@@ -100,6 +112,8 @@ class InstallationSummary(ManifestDocument):
     grants: list[str]
     status: Status
     status_reason: str | None
+    libraries: list[LibraryDocument] = Field(description="What its code is given to import.")
+    updating: bool = Field(description="Whether it is about to have another version; its events wait meanwhile.")
     revoked: str | None = Field(description="Why a reviewer has stopped this version everywhere; null: it runs.")
     installed_at: datetime | None = Field(description="Null until onInstall succeeded.")
     installed_by: str

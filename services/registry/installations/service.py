@@ -6,9 +6,8 @@ from uuid import UUID, uuid4
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from outlet.manifest import Manifest
 from services.common.auth import Caller
-from services.common.errors import Conflict, NotFound, Unprocessable
+from services.common.errors import Conflict, NotFound
 from services.common.runtime_client import StoredData
 from services.common.secret_settings import SecretKeys
 from services.registry.audit.trail import Actor
@@ -16,14 +15,16 @@ from services.registry.catalogue.offers import check_offered
 from services.registry.catalogue.repository import CatalogueRepository
 from services.registry.catalogue.schemas import read_manifest
 from services.registry.catalogue.trust import check_still_allowed, check_version
-from services.registry.catalogue.versions import satisfies
 from services.registry.configuration import complete_config
 from services.registry.database import Transaction
+from services.registry.dependencies.libraries import resolved_libraries
 from services.registry.installations.backlog import BacklogChoice, BeginAt
+from services.registry.installations.grants import chosen_grants
 from services.registry.installations.lifecycle import TRANSITIONS, Move, Status, check_move, legal_moves
 from services.registry.installations.operations import INSTALLED, STATUS, Operation, Operations, remember
 from services.registry.installations.publication import PublicationLog
 from services.registry.installations.repository import InstallationRepository, Row
+from services.registry.installations.requirements import check_dependencies, check_not_needed
 from services.registry.installations.schemas import InstallRequest
 from services.registry.installations.scope import check_manages
 from services.registry.installations.trail import NOTHING, State, record_change, shown
@@ -48,19 +49,20 @@ class InstallationService:
         """Install a plugin, or try again where onInstall failed before; the installation's id."""
         store = caller.choose_store(wanted.store_id)
         async with self._transaction() as session:
-            version = await _version(session, wanted, caller.organization)
+            version = await wanted_version(session, wanted.plugin_id, wanted.version, caller.organization)
             await check_version(self._packages, session, version)
             manifest = read_manifest(version)
             secrets = manifest.secret_settings()
             with_kept(wanted.config, {}, masks(wanted.config, secrets))  # an installation that begins has none to keep
             config = await complete_config(wanted.config, manifest.settings_schema, secrets=secrets)
-            grants = _grants(manifest, wanted.grants)
+            grants = chosen_grants(manifest, wanted.grants)
+            libraries = await resolved_libraries(session, version, caller.organization)
             revision = await PublicationLog(session).next_revision()
             await check_still_allowed(session, version)  # a revocation and this have taken turns here
             installations = InstallationRepository(session)
             overlapping = await installations.overlapping(version.plugin_id, caller.organization, store)
             installation = await self._to_retry(installations, overlapping, store)
-            await _check_dependencies(session, manifest, caller.organization, store)
+            await check_dependencies(session, manifest, caller.organization, store)
             before, was = None, NOTHING
             if installation is None:
                 installation = Installation(
@@ -72,6 +74,7 @@ class InstallationService:
                     status=Status.INSTALLING,
                     config={},
                     grants=grants,
+                    libraries=libraries,
                     revision=revision,
                     installed_by=caller.subject,
                 )
@@ -80,6 +83,7 @@ class InstallationService:
             else:
                 before, was = remember(installation, INSTALLED), await _shown(installations, installation)
                 installation.version, installation.grants = version.version, grants
+                installation.libraries = libraries
                 installation.config = sealed(config, secrets, self._keys, installation)
                 installation.installed_by = caller.subject
             operation = await self._operations.begin(
@@ -170,8 +174,10 @@ class InstallationService:
             if move is Move.ACTIVATE:
                 await check_version(self._packages, session, version)
                 manifest = read_manifest(version)
-                await _check_dependencies(session, manifest, installation.organization_id, installation.store_id)
+                await check_dependencies(session, manifest, installation.organization_id, installation.store_id)
                 await check_entitled(session, installation.organization_id, manifest)
+            if move in (Move.DEACTIVATE, Move.UNINSTALL):
+                await check_not_needed(session, installation, active_only=move is Move.DEACTIVATE)
             # What never was installed has set nothing up, so a hook that fails must not keep it from being removed.
             ignore_failure = move is Move.UNINSTALL and (force or installation.installed_at is None)
             before, was = remember(installation, STATUS), shown(installation, version)
@@ -225,55 +231,23 @@ async def _shown(installations: InstallationRepository, installation: Installati
     return NOTHING if row is None else shown(*row)
 
 
-async def _version(session: AsyncSession, wanted: InstallRequest, organization: str) -> PluginVersion:
+async def wanted_version(session: AsyncSession, plugin_id: str, wanted: str | None, organization: str) -> PluginVersion:
+    """A version that is on offer to an organization; None: the latest. Raises NotFound or Conflict."""
     catalogue = CatalogueRepository(session)
-    plugin = await catalogue.plugin(wanted.plugin_id)
+    plugin = await catalogue.plugin(plugin_id)
     own = plugin is not None and plugin.publisher_organization == organization
     latest = None if plugin is None else plugin.latest_version if own else plugin.latest_public
-    name = wanted.version or latest
+    name = wanted or latest
     if plugin is None or name is None:
-        raise NotFound(f"The catalogue has no plugin {wanted.plugin_id!r}.", code="plugin_not_found")
-    version = await catalogue.version(wanted.plugin_id, name)
+        raise NotFound(f"The catalogue has no plugin {plugin_id!r}.", code="plugin_not_found")
+    version = await catalogue.version(plugin_id, name)
     if version is None:
         raise NotFound(
-            f"The plugin {wanted.plugin_id!r} has no version {name!r}; the latest is {latest or 'none'}.",
+            f"The plugin {plugin_id!r} has no version {name!r}; the latest is {latest or 'none'}.",
             code="version_not_found",
         )
     check_offered(plugin, version, organization)
     return version
-
-
-def _grants(manifest: Manifest, wanted: list[str] | None) -> list[str]:
-    asked = list(manifest.wanted_grants())
-    if wanted is None:
-        return asked
-    unknown = [name for name in wanted if name not in asked]
-    if unknown:
-        raise Unprocessable(
-            "Only what the plugin asks for can be granted.",
-            code="invalid_grants",
-            errors=[{"path": "grants", "message": f"{name!r} is none of {asked}"} for name in unknown],
-        )
-    return [name for name in asked if name in wanted]
-
-
-async def _check_dependencies(session: AsyncSession, manifest: Manifest, organization: str, store: str | None) -> None:
-    if not manifest.dependencies:
-        return
-    present = await InstallationRepository(session).installed_versions(organization, store)
-    missing = [
-        {"pluginId": each.plugin_id, "version": each.version, "installed": present.get(each.plugin_id)}
-        for each in manifest.dependencies
-        if each.plugin_id not in present or not satisfies(present[each.plugin_id], each.version)
-    ]
-    if missing:
-        names = ", ".join(f"{each['pluginId']} {each['version']}" for each in missing)
-        raise Conflict(
-            f"The plugin needs other plugins that are not installed here: {names}.",
-            code="dependencies_missing",
-            remedy="Install them first.",
-            missing=missing,
-        )
 
 
 def _begins_afresh(installation: Installation, move: Move, begin_at: BeginAt) -> bool:

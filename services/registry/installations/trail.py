@@ -19,7 +19,9 @@ ACTIONS: Mapping[LifecycleHook, str] = {
     LifecycleHook.ON_ACTIVATE: "installation.activate",
     LifecycleHook.ON_DEACTIVATE: "installation.deactivate",
     LifecycleHook.ON_UNINSTALL: "installation.uninstall",
+    LifecycleHook.ON_UPDATE: "installation.update",
 }
+ROLL_BACK = "installation.roll-back"
 OUTCOMES: Mapping[type[HookOutcome], Outcome] = {Succeeded: "done", Failed: "failed", Unreached: "undone"}
 
 State = dict[str, Any]

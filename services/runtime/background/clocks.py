@@ -14,7 +14,10 @@ INSERT INTO schedule_clock (installation_id, schedule, planned_at, next_at)
 SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[])
 ON CONFLICT (installation_id, schedule) DO
 """
-_START_NEW = f"{_START} NOTHING"
+# A new version of the plugin may ask for ticks that come sooner.
+_START_NEW = f"""{_START}
+UPDATE SET planned_at = excluded.planned_at, next_at = excluded.next_at WHERE schedule_clock.next_at > excluded.next_at
+"""
 _RESTART = f"{_START} UPDATE SET planned_at = excluded.planned_at, next_at = excluded.next_at"
 _DUE = """
 SELECT installation_id, schedule, planned_at FROM schedule_clock
@@ -33,7 +36,7 @@ class Clock:
 
 
 async def start_new(connection: asyncpg.Connection, installations: Iterable[Installation], now: datetime) -> None:
-    """Start the clocks that these installations lack; the others go on."""
+    """Start the clocks that these installations lack, or whose next tick is sooner by now; the others go on."""
     await _start(connection, _START_NEW, installations, now)
 
 

@@ -191,7 +191,7 @@ class BackgroundRunner:
 
     def _of(self, installation_id: str) -> Installation | None:
         found = self._directory.get(installation_id)
-        if found is None or not (found.status == "active" or self._on_trial(installation_id)):
+        if found is None or found.updating or not (found.status == "active" or self._on_trial(installation_id)):
             return None
         return found
 

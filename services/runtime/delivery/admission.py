@@ -19,9 +19,17 @@ class Admission(Enum):
 
 
 def admission(installation: Installation | None) -> Admission:
-    """Decide by the installation's status, its circuit breaker, and what was asked when it was deactivated."""
+    """Decide by the installation's status, its circuit breaker, and what was asked when it was deactivated.
+
+    What would run waits while it is updated, and runs in the version that it has then.
+    """
     if installation is None:
         return Admission.DROP
+    admitted = _admission(installation)
+    return Admission.HOLD if installation.updating and admitted in (Admission.RUN, Admission.PROBE) else admitted
+
+
+def _admission(installation: Installation) -> Admission:
     if installation.status == "active":
         return Admission.RUN
     if installation.status == "error" and installation.breaker.state != "closed":

@@ -98,10 +98,9 @@ class Failures:
             with attempt:
                 await self._ledger.failed(entry, version, kept, due, ordered=hook.ordered)
 
-    async def bury(self, run: HookRun, entry: LeasedEntry) -> None:
-        """No worker came back from the last attempt: make the event a dead letter."""
-        reason = "the worker ended during the last attempt"
-        await self._bury(run, Failure(code="attempt_lost", message=reason, stack="", at=self._now()), entry.attempts)
+    async def bury(self, run: HookRun, entry: LeasedEntry, code: str, reason: str) -> None:
+        """Make an event a dead letter that no hook failed."""
+        await self._bury(run, Failure(code=code, message=reason, stack="", at=self._now()), entry.attempts)
 
     async def interrupted(self, run: HookRun) -> None:
         """The guest ended with this event and others in it: it gets another attempt, with the guest for itself."""

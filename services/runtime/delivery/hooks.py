@@ -14,7 +14,7 @@ from services.runtime.delivery.origins import Origin
 from services.runtime.delivery.shared_work import Sharing
 from services.runtime.delivery.unit_of_work import AlreadyDone
 from services.runtime.invocation import Invocation
-from services.runtime.invoker import Attempt, Invoker, PlatformFailed, guest_key
+from services.runtime.invoker import Attempt, Invoker, PlatformFailed
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.reporting import Reporter
 from services.runtime.sandbox import PluginInterrupted, RunningCall, SandboxPool
@@ -102,7 +102,7 @@ class Hooks:
 
     def waiting(self, lane: Lane) -> None:
         if not self._closed:
-            self._sandbox.feed(guest_key(lane.installation), lane)
+            self._sandbox.feed(lane.guest_key, lane)
 
     def empty(self, lane: Lane) -> None:
         if self._lanes.get(lane.installation.id) is lane:

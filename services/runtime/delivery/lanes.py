@@ -17,7 +17,7 @@ from services.runtime.commerce.personal_data import hidden_from
 from services.runtime.delivery.admission import Admission, admission
 from services.runtime.delivery.origins import Origin
 from services.runtime.invocation import Invocation, source_of
-from services.runtime.invoker import scope_data
+from services.runtime.invoker import guest_key, scope_data
 from services.runtime.sandbox import RunningCall, ScopeData, hook_payload
 
 SHARING_PER_SLOT = 4
@@ -168,6 +168,10 @@ class Lane:
             return []
         if admitted is not Admission.RUN and self.untried:
             self.endings.hold(self)
+        if current.revision != self.installation.revision and guest_key(current) != self.guest_key:
+            # This lane's turn is in the former version's guest; the ledger brings its events to the new one's.
+            self.endings.hold(self)
+            admitted = Admission.HOLD
         if admitted is Admission.HOLD:
             self.give_back()
             return []
@@ -240,6 +244,7 @@ class Lane:
 
     def _adopt(self, installation: Installation) -> None:
         self.installation = installation
+        self.guest_key = guest_key(installation)
         self.source = source_of(installation)
         self.scope: ScopeData = scope_data(installation)
         self.limits: Limits = installation.manifest.limits

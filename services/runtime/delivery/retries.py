@@ -135,8 +135,20 @@ class RetryRunner:
             return 0
         entries = await self._ledger.lease(installations, now, now + LEASE, most)
         for entry in entries:
-            self._start(entry)
+            if not await self._buried_without_hook(entry):
+                self._start(entry)
         return len(entries)
+
+    async def _buried_without_hook(self, entry: LeasedEntry) -> bool:
+        """An event that waited for a hook which the installation's present version does not have is a dead letter."""
+        installation = self._hooks.installation(entry.installation_id)
+        event = entry.event.type
+        if installation is None or any(hook.event == event for hook in installation.manifest.hooks):
+            return False
+        reason = f"version {installation.version} of the plugin has no hook for {event}"
+        stray = self._hooks.stray(Retry(entry, self), installation)
+        await self._failures.bury(stray, entry, "hook_gone", reason)
+        return True
 
     def ended(self, retry: Retry) -> None:
         """The attempt has ended."""
@@ -180,7 +192,8 @@ class RetryRunner:
         for entry in await self._ledger.lease_exhausted(now, now + LEASE, PER_INSTALLATION):
             installation = self._hooks.installation(entry.installation_id)
             if installation is not None:
-                await self._failures.bury(self._hooks.stray(Retry(entry, self), installation), entry)
+                lost = self._hooks.stray(Retry(entry, self), installation)
+                await self._failures.bury(lost, entry, "attempt_lost", "the worker ended during the last attempt")
 
     def _start(self, entry: LeasedEntry) -> None:
         retry = self._held[entry.id] = Retry(entry, self)

@@ -68,7 +68,8 @@ class CustomTables(Group):
         check_table_name(call.name, self.installation.manifest)
         definition = read_definition(call.definition)
         async with self.work.use(writes=True) as connection:
-            await self._catalog.define(connection, self.installation.plugin_id, call.name, definition)
+            own = self.installation
+            await self._catalog.define(connection, own.plugin_id, call.name, own.digest, definition)
         self._defined[call.name] = definition
         # Others may rely on it once it is committed, and not before.
         self.context.committed.append(lambda: self._catalog.remember(self.installation.digest, call.name, definition))
@@ -115,8 +116,9 @@ class CustomTables(Group):
         if definition is None:
             if TABLE_NAME.fullmatch(name):
                 async with self.work.use(writes=False) as connection:
-                    definition = await self._catalog.load(connection, plugin_id, name)
+                    definition = await self._catalog.load(connection, plugin_id, name, digest)
             if definition is None:
                 raise ApiRefusal("unknown_table", f"there is no table {name!r}; make it in on_install")
-            self._catalog.remember(digest, name, definition)
+            if self.invocation.kind != "lifecycle":  # which may go on to declare it otherwise
+                self._catalog.remember(digest, name, definition)
         return CustomTable(plugin_id, name, definition, self.installation.id)

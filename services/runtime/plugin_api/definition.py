@@ -10,8 +10,8 @@ import json
 from outlet._rules.tables import (
     ColumnDefinition,
     TableDefinition,
-    check_growth,
     check_table_name,
+    merged,
     read_definition,
 )
 from outlet.manifest import TABLE_NAME
@@ -24,6 +24,7 @@ __all__ = [
     "check_table_name",
     "create_statements",
     "extend_statements",
+    "merged",
     "physical_name",
     "read_definition",
 ]
@@ -58,13 +59,21 @@ def create_statements(table: str, definition: TableDefinition) -> list[str]:
     return [*statements, *protect(table, OWN_INSTALLATION)]
 
 
-def extend_statements(table: str, known: TableDefinition, wanted: TableDefinition) -> list[str]:
-    """The DDL that takes ``known`` to ``wanted``, which may only add. Raises ApiRefusal otherwise."""
-    check_growth(known, wanted)
-    added = {name: column for name, column in wanted.columns.items() if name not in known.columns}
+def extend_statements(table: str, known: TableDefinition, whole: TableDefinition) -> list[str]:
+    """The DDL that takes a table from ``known`` to ``whole``, which :func:`merged` made of it."""
+    added = {name: column for name, column in whole.columns.items() if name not in known.columns}
+    given = {
+        name: column
+        for name, column in whole.columns.items()
+        if name in known.columns and column.default is not None and known.columns[name].default is None
+    }
     return [
         *(f"ALTER TABLE {table} ADD COLUMN {_column(name, column)}" for name, column in added.items()),
-        *(_index(table, columns, unique=False) for columns in wanted.indexes if columns not in known.indexes),
+        *(
+            f'ALTER TABLE {table} ALTER COLUMN "{name}" SET DEFAULT {_literal(column)}'
+            for name, column in given.items()
+        ),
+        *(_index(table, columns, unique=False) for columns in whole.indexes if columns not in known.indexes),
     ]
 
 

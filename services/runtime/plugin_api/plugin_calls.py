@@ -82,7 +82,7 @@ class PluginCalls(Group):
         if len(callers) > MAX_DEPTH:
             raise ApiRefusal("call_too_deep", f"{' -> '.join([*callers, plugin_id])}: at most {MAX_DEPTH} calls deep")
         found = self.context.resources.directory.find(plugin_id, own.organization_id, self.invocation.store)
-        if found is None or found.status != "active":
+        if found is None or found.status != "active" or found.updating:
             raise ApiRefusal("plugin_not_active", f"{plugin_id} is not installed and active here")
         return found
 

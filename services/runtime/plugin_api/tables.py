@@ -7,11 +7,13 @@ import asyncpg
 import msgspec
 
 from outlet._rules.tables import AGGREGATES, MAX_ROWS
+from services.common.directory import Installation
 from services.runtime.plugin_api import scoping
 from services.runtime.plugin_api.definition import (
     TableDefinition,
     create_statements,
     extend_statements,
+    merged,
     physical_name,
 )
 from services.runtime.plugin_api.errors import ApiRefusal
@@ -23,7 +25,10 @@ __all__ = ["MAX_ROWS", "CustomTable", "TableCatalog", "checked", "purge"]
 
 
 class TableCatalog:
-    """The definitions of custom tables, kept in memory once read: a version of a plugin never changes its own."""
+    """The definitions of custom tables, kept in memory once read: a version of a plugin never changes its own.
+
+    The table is the union of what the versions of a plugin declared; each version sees what it declared itself.
+    """
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], TableDefinition] = {}
@@ -32,10 +37,15 @@ class TableCatalog:
         """The definition as the package with this digest found it after its own set-up ran."""
         return self._known.get((digest, name))
 
-    async def load(self, connection: asyncpg.Connection, plugin_id: str, name: str) -> TableDefinition | None:
-        """Read a definition; None when the plugin has no such table."""
+    async def load(
+        self, connection: asyncpg.Connection, plugin_id: str, name: str, digest: str
+    ) -> TableDefinition | None:
+        """What the package with this digest declared, else all that the table has; None: there is no such table."""
         text = await connection.fetchval(
-            "SELECT definition FROM plugin_table WHERE plugin_id = $1 AND name = $2", plugin_id, name
+            "SELECT COALESCE(views -> $3, definition) FROM plugin_table WHERE plugin_id = $1 AND name = $2",
+            plugin_id,
+            name,
+            digest,
         )
         return None if text is None else msgspec.json.decode(text, type=TableDefinition)
 
@@ -43,23 +53,49 @@ class TableCatalog:
         """Keep a definition that is committed."""
         self._known[digest, name] = definition
 
-    async def define(self, connection: asyncpg.Connection, plugin_id: str, name: str, wanted: TableDefinition) -> None:
+    async def define(
+        self, connection: asyncpg.Connection, plugin_id: str, name: str, digest: str, wanted: TableDefinition
+    ) -> None:
         """Make a table, or add to it what it lacks. Raises ApiRefusal when it exists otherwise."""
         await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"plugin_table/{plugin_id}")
-        known = await self.load(connection, plugin_id, name)
-        if known == wanted:
-            return
+        text = await connection.fetchval(_WHOLE, plugin_id, name)
+        known = None if text is None else msgspec.json.decode(text, type=TableDefinition)
         table = physical_name(plugin_id, name)
-        statements = create_statements(table, wanted) if known is None else extend_statements(table, known, wanted)
+        whole = wanted if known is None else merged(known, wanted)
+        statements = create_statements(table, whole) if known is None else extend_statements(table, known, whole)
         for statement in statements:
             await connection.execute(statement)
-        await connection.execute(
-            "INSERT INTO plugin_table (plugin_id, name, definition) VALUES ($1, $2, $3::jsonb) "
-            "ON CONFLICT (plugin_id, name) DO UPDATE SET definition = excluded.definition",
-            plugin_id,
-            name,
-            msgspec.json.encode(wanted).decode(),
-        )
+        view, definition = (msgspec.json.encode(each).decode() for each in (wanted, whole))
+        await connection.execute(_DECLARE, plugin_id, name, definition, digest, view)
+
+
+_WHOLE = "SELECT definition FROM plugin_table WHERE plugin_id = $1 AND name = $2"
+_DECLARED = "SELECT name, definition, views FROM plugin_table WHERE plugin_id = $1 ORDER BY name"
+_DECLARE = """
+INSERT INTO plugin_table (plugin_id, name, definition, views)
+VALUES ($1, $2, $3::jsonb, jsonb_build_object($4::text, $5::jsonb))
+ON CONFLICT (plugin_id, name) DO UPDATE
+SET definition = excluded.definition, views = plugin_table.views || excluded.views
+"""
+
+
+async def clear_columns(connection: asyncpg.Connection, installation: Installation, former_digest: str) -> None:
+    """Give columns that an installation cannot reach any more their defaults, or null, in its rows.
+
+    It reaches what its version declares, and what the one before does, to which it may go back. A version that declared
+    nothing of a table sees all of it.
+    """
+    reached = {installation.digest, former_digest}
+    for row in await connection.fetch(_DECLARED, installation.plugin_id):
+        views = msgspec.json.decode(row["views"], type=dict[str, TableDefinition])
+        if not reached <= views.keys():
+            continue
+        columns = msgspec.json.decode(row["definition"], type=TableDefinition).columns
+        gone = [name for name in columns if not any(name in views[digest].columns for digest in reached)]
+        if gone:
+            cleared = ", ".join(f'"{name}" = DEFAULT' for name in gone)
+            table = physical_name(installation.plugin_id, row["name"])
+            await connection.execute(f"UPDATE {table} SET {cleared} WHERE installation_id = $1", installation.id)  # noqa: S608
 
 
 async def purge(connection: asyncpg.Connection, plugin_id: str, installation_id: str) -> None:

@@ -6,7 +6,14 @@ from services.runtime.sandbox.feeding import HookSource
 from services.runtime.sandbox.invocation import ApiHandler, Delivery, GuestCall, RunningCall, ScopeData
 from services.runtime.sandbox.launcher import Zygote
 from services.runtime.sandbox.limits import OperatorLimits
-from services.runtime.sandbox.payloads import RouteRequest, hook_payload, read_route_result, route_payload
+from services.runtime.sandbox.payloads import (
+    RouteRequest,
+    UpdateRequest,
+    hook_payload,
+    read_route_result,
+    route_payload,
+    update_payload,
+)
 from services.runtime.sandbox.pool import GuestKey, SandboxPool
 from services.runtime.sandbox.tiers import MEANING, SandboxTooWeak, detect_tier, require_tier, suffices
 
@@ -25,6 +32,7 @@ __all__ = [
     "SandboxTooWeak",
     "SandboxUnavailable",
     "ScopeData",
+    "UpdateRequest",
     "Zygote",
     "detect_tier",
     "hide_from_other_processes",
@@ -33,4 +41,5 @@ __all__ = [
     "require_tier",
     "route_payload",
     "suffices",
+    "update_payload",
 ]

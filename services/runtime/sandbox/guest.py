@@ -70,9 +70,17 @@ class Guest:
 
     @classmethod
     async def start(
-        cls, zygote: Zygote, package: bytes, digest: str, limits: GuestLimits, *, deadline: float, minimum: Tier
+        cls,
+        zygote: Zygote,
+        packages: Sequence[tuple[str, bytes]],
+        limits: GuestLimits,
+        *,
+        deadline: float,
+        minimum: Tier,
     ) -> "Guest":
         """Fork a guest, see its walls up and load a package, within ``deadline`` seconds from the fork.
+
+        ``packages`` are digests and bytes: of the plugin, and after it of the libraries that it imports.
 
         Raises PluginFailed (``plugin_load_failed``, ``plugin_limit_exceeded``) or SandboxUnavailable, also when the
         walls are below ``minimum``.
@@ -81,7 +89,7 @@ class Guest:
         _, guest._alive = await zygote.connect(lambda: guest._stream)
         try:
             async with asyncio.timeout(deadline):
-                await guest._start.load(guest._stream, package, digest, limits)
+                await guest._start.load(guest._stream, packages, limits)
         except TimeoutError:
             raise PluginFailed("plugin_load_failed", f"the plugin was not ready within {deadline:g} s") from None
         finally:

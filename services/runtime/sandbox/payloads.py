@@ -2,11 +2,12 @@
 
 import msgspec
 
-from outlet._calls import JobCall, RouteCall, RouteResult, TickCall
+from outlet._calls import JobCall, RouteCall, RouteResult, TickCall, UpdateCall
 from services.common.events import DomainEvent
 from services.common.runtime_client import PluginFailed
 
 RouteRequest = RouteCall
+UpdateRequest = UpdateCall
 
 _encoder = msgspec.msgpack.Encoder()
 _route_result = msgspec.msgpack.Decoder(RouteResult)
@@ -30,6 +31,11 @@ def tick_payload(tick: TickCall) -> bytes:
 def job_payload(job: JobCall) -> bytes:
     """The payload of a job's call."""
     return _encoder.encode(job)
+
+
+def update_payload(update: UpdateCall) -> bytes:
+    """The payload of an update's call."""
+    return _encoder.encode(update)
 
 
 def read_route_result(payload: bytes) -> RouteResult:

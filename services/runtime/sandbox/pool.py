@@ -24,9 +24,10 @@ DEFAULTS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class GuestKey:
-    """Which process a call belongs in, from the host's own record. Organizations never share one.
+    """Which process a call belongs in, from the host's own record. Organizations never share one, nor do plugins.
 
-    ``version`` and ``provenance`` are what the package is verified by when it is loaded.
+    ``version`` and ``provenance`` are what the package is verified by when it is loaded; ``libraries`` are the packages
+    that the plugin's code imports, verified likewise.
     """
 
     organization: str
@@ -34,6 +35,12 @@ class GuestKey:
     digest: str
     version: str = ""
     provenance: Provenance | None = None
+    libraries: tuple["GuestKey", ...] = ()
+
+    @property
+    def packages(self) -> tuple["GuestKey", ...]:
+        """All that runs in the process: its own package, and after it the libraries'."""
+        return (self, *self.libraries)
 
 
 class SandboxPool:
@@ -103,7 +110,7 @@ class SandboxPool:
         """Run nothing of this package any more: its guests are ended at once, with the calls in them."""
         self._revoked.add(digest)
         for key, seat in self._seats.items():
-            if key.digest == digest:
+            if any(each.digest == digest for each in key.packages):
                 seat.end_guests()
 
     def restore(self, digest: str) -> None:
@@ -128,20 +135,22 @@ class SandboxPool:
 
     async def _start(self, key: GuestKey, limits: GuestLimits) -> Guest:
         self._check_not_revoked(key)
-        package = await self._fetch_package(key)
+        packages = [(each.digest, await self._fetch_package(each)) for each in key.packages]
         async with self._starts:
             self._check_not_revoked(key)
             guest = await Guest.start(
-                self._zygote, package, key.digest, limits, deadline=self._load_deadline, minimum=self._minimum
+                self._zygote, packages, limits, deadline=self._load_deadline, minimum=self._minimum
             )
-        if key.digest in self._revoked:  # while it was loading
+        if any(each.digest in self._revoked for each in key.packages):  # while it was loading
             guest.end(None)
             self._check_not_revoked(key)
         return guest
 
     def _check_not_revoked(self, key: GuestKey) -> None:
-        if key.digest in self._revoked:
-            raise PlatformRefusal(PLUGIN_REVOKED, f"{key.plugin_id} {key.version} was revoked: nothing of it is run")
+        for each in key.packages:
+            if each.digest in self._revoked:
+                name = f"{each.plugin_id} {each.version}"
+                raise PlatformRefusal(PLUGIN_REVOKED, f"{name} was revoked: nothing of it is run")
 
     def _end_when_idle(self, key: GuestKey, seat: "_Seat") -> None:
         """Look again when the guest can have been idle for long enough, and not before."""

@@ -1,6 +1,7 @@
 """A guest's way from its fork to its first call: first its walls are seen up, then it loads its package."""
 
 import asyncio
+from collections.abc import Sequence
 
 from outlet._frames import MAX_PAYLOAD, PROTOCOL, Chunk, Load, Tier
 from services.common.runtime_client import PluginFailed
@@ -25,12 +26,17 @@ class Start:
         """Whether the walls are up."""
         return self._confined.done()
 
-    async def load(self, stream: GuestStream, package: bytes, digest: str, limits: GuestLimits) -> None:
-        """Returns when the plugin can be called. Raises PluginFailed or SandboxUnavailable."""
-        stream.send(Load(PROTOCOL, digest, len(package), limits.process))
+    async def load(self, stream: GuestStream, packages: Sequence[tuple[str, bytes]], limits: GuestLimits) -> None:
+        """Returns when the plugin can be called. Raises PluginFailed or SandboxUnavailable.
+
+        ``packages`` are digests and bytes: of the plugin, and after it of the libraries that it imports.
+        """
+        (digest, size), *libraries = [(name, len(data)) for name, data in packages]
+        stream.send(Load(PROTOCOL, digest, size, limits.process, libraries))
         await self._confined
-        for begin in range(0, len(package), MAX_PAYLOAD):
-            stream.send(Chunk(package[begin : begin + MAX_PAYLOAD]))
+        for _, data in packages:
+            for begin in range(0, len(data), MAX_PAYLOAD):
+                stream.send(Chunk(data[begin : begin + MAX_PAYLOAD]))
         await self._ready
 
     def has_walls(self, tier: Tier) -> bool:

@@ -5,13 +5,14 @@ import pytest
 from services.common.errors import Conflict
 from services.registry.installations.lifecycle import TRANSITIONS, Move, Status, check_move, legal_moves
 
+ALWAYS = {Move.CONFIGURE, Move.UPDATE, Move.ROLL_BACK}
 LEGAL = {
     (Status.INSTALLING, False): {Move.INSTALL},
     (Status.ERROR, False): {Move.INSTALL, Move.UNINSTALL, Move.CONFIGURE},
     (Status.UNINSTALLING, False): {Move.UNINSTALL},
-    (Status.INACTIVE, True): {Move.ACTIVATE, Move.UNINSTALL, Move.CONFIGURE},
-    (Status.ACTIVE, True): {Move.DEACTIVATE, Move.CONFIGURE},
-    (Status.ERROR, True): {Move.ACTIVATE, Move.DEACTIVATE, Move.UNINSTALL, Move.CONFIGURE},
+    (Status.INACTIVE, True): {Move.ACTIVATE, Move.UNINSTALL, *ALWAYS},
+    (Status.ACTIVE, True): {Move.DEACTIVATE, *ALWAYS},
+    (Status.ERROR, True): {Move.ACTIVATE, Move.DEACTIVATE, Move.UNINSTALL, *ALWAYS},
     (Status.UNINSTALLING, True): {Move.UNINSTALL},
 }
 
@@ -38,5 +39,8 @@ def test_an_active_installation_is_told_to_be_deactivated_before_it_is_removed()
 
 def test_every_failure_leads_to_error_and_only_uninstall_ends_the_life() -> None:
     assert {transition.failure for transition in TRANSITIONS.values()} == {Status.ERROR}
-    assert {move for move, transition in TRANSITIONS.items() if transition.success is None} == {Move.UNINSTALL}
-    assert TRANSITIONS.keys() == set(Move) - {Move.CONFIGURE}
+    assert {move for move, transition in TRANSITIONS.items() if transition.success is None} == {
+        Move.UNINSTALL,
+        Move.UPDATE,  # which keeps the status
+    }
+    assert TRANSITIONS.keys() == set(Move) - {Move.CONFIGURE, Move.ROLL_BACK}

@@ -506,3 +506,13 @@ async def test_a_tick_is_a_trace_of_its_own(platform: Platform) -> None:
         assert await all_of(runner) == 1
     (tick,) = [span for span in spans.get_finished_spans() if span.name == "schedule nightly"]
     assert tick.parent is None
+
+
+async def test_work_waits_while_its_installation_is_updated(platform: Platform) -> None:
+    await platform.enqueue({"name": "mail"})
+    platform.directory.put(msgspec.structs.replace(platform.installation, updating=True, revision=2))
+    runner, sandbox = platform.worker(emit)
+    assert await all_of(runner) == 0
+    assert (sandbox.calls, await platform.waiting()) == ([], 1)
+    platform.directory.put(msgspec.structs.replace(platform.installation, version="1.1.0", revision=3))
+    assert await all_of(runner) == 1

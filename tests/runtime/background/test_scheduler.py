@@ -207,3 +207,34 @@ async def test_an_installation_that_is_activated_and_uninstalled_starts_and_lose
     [again] = await run(LifecycleHook.ON_ACTIVATE)
     assert again > first
     assert await run(LifecycleHook.ON_UNINSTALL) == []
+
+
+async def test_a_new_version_whose_schedule_comes_sooner_does_not_wait_for_the_former_ones_tick(
+    platform: Platform,
+) -> None:
+    found = scheduled("0 14 * * *", missed="all")
+    platform.directory.put(found)
+    await platform.worker().turn()
+    sooner = msgspec.structs.replace(scheduled("0 * * * *", missed="all"), id=found.id, version="1.1.0", revision=2)
+    platform.directory.put(sooner)
+    worker = platform.worker()
+    await worker.turn()
+    platform.clock.forward(seconds=30)
+    await worker.turn()
+    assert await platform.ticks() == ["01 10:00"]
+    later = msgspec.structs.replace(scheduled("30 10 * * *", missed="all"), id=found.id, version="1.2.0", revision=3)
+    platform.directory.put(later)
+    await worker.turn()
+    platform.clock.forward(seconds=1800)
+    await worker.turn()
+    assert await platform.ticks() == ["01 10:00", "01 10:30"]
+
+
+async def test_a_tick_that_is_due_while_its_installation_gets_another_version_is_not_lost(platform: Platform) -> None:
+    found = scheduled("0 10 * * *")
+    platform.directory.put(found)
+    await platform.worker().turn()
+    platform.clock.forward(seconds=45)
+    platform.directory.put(msgspec.structs.replace(found, version="1.1.0", revision=2))
+    await platform.worker().turn()
+    assert await platform.ticks() == ["01 10:00"]

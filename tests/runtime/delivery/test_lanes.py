@@ -8,7 +8,7 @@ from aiokafka import ConsumerRecord
 
 from outlet._frames import MAX_PAYLOAD
 from outlet.manifest import Limits
-from services.common.directory import Breaker, Installation
+from services.common.directory import Breaker, Installation, Library
 from services.common.events import DomainEvent
 from services.common.tracing import OFF
 from services.runtime.delivery.arrivals import Arrival
@@ -193,3 +193,26 @@ def test_more_hooks_run_at_a_time_when_they_share_and_the_manifest_does_not_say_
     manifest = msgspec.structs.replace(found.manifest, limits=Limits(concurrency=concurrency))
     endings.sharing = sharing
     assert Lane(msgspec.structs.replace(found, manifest=manifest), endings, 5.0).per_slot == hooks
+
+
+@pytest.mark.parametrize("change", ["digest", "libraries"])
+def test_events_of_an_installation_that_got_another_version_leave_the_lane_of_the_former_one(
+    lane: Lane, endings: Endings, change: str
+) -> None:
+    """The lane's turns are in the former version's guest: none of its events may run there any more."""
+    assert endings.found is not None
+    for number, key in enumerate(("a", "b")):
+        lane.submit(arrival(number, key))
+    library = Library(plugin_id="money", version="1.0.0", digest="sha256:11")
+    changes: dict[str, Any] = {change: (library,) if change == "libraries" else "x", "revision": 2}
+    endings.found = msgspec.structs.replace(endings.found, **changes)
+    assert lane.take(*ALL) == []
+    assert (ids(endings.held), len(lane)) == (["e0", "e1"], 0)
+
+
+def test_events_wait_while_their_installation_is_updated(lane: Lane, endings: Endings) -> None:
+    assert endings.found is not None
+    lane.submit(arrival(1))
+    endings.found = msgspec.structs.replace(endings.found, updating=True, revision=2)
+    assert lane.take(*ALL) == []
+    assert ids(endings.held) == ["e1"]

@@ -649,3 +649,32 @@ async def test_a_backlog_is_discarded_with_the_lifecycle_hook_that_it_was_asked_
     assert await world.states() == [("e1", "discarded", 1)]
     world.clock.pass_by(hours=2)
     assert await worker.runner.turn() == 0
+
+
+async def test_events_that_come_during_an_update_run_in_the_new_version_in_their_order(world: World) -> None:
+    found = world.install()
+    script, done = failing()
+    worker = world.worker(script)
+    world.directory.put(msgspec.structs.replace(found, updating=True, revision=2))
+    await worker.consume(arrival(world.notes, 1), arrival(world.notes, 2))
+    await world.notes.until_finished(2)
+    assert await worker.runner.turn() == 0
+    assert (done, await world.states()) == ([], [("e1", "waiting", 0), ("e2", "waiting", 0)])
+    world.directory.put(msgspec.structs.replace(found, version="1.1.0", digest="sha256:11", revision=3))
+    await worker.consume(arrival(world.notes, 3))
+    await worker.until(world.in_states("succeeded", "succeeded", "succeeded"))
+    assert done == [1, 2, 3]
+
+
+async def test_an_event_whose_hook_the_new_version_does_not_have_is_a_dead_letter_and_no_failure(world: World) -> None:
+    found = world.install()
+    script, done = failing()
+    worker = world.worker(script)
+    world.directory.put(msgspec.structs.replace(found, updating=True, revision=2))
+    await worker.consume(arrival(world.notes, 1))
+    await world.notes.until_finished(1)
+    manifest = msgspec.structs.replace(found.manifest, hooks=(HookDeclaration(event="product.created"),))
+    world.directory.put(msgspec.structs.replace(found, manifest=manifest, digest="sha256:11", revision=3))
+    await worker.until(world.in_states("dead"))
+    assert (done, world.notes.failures) == ([], [])
+    assert [letter["code"] for letter in await published(world.pool)] == ["hook_gone"]

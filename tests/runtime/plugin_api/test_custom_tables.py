@@ -9,13 +9,14 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 import asyncpg
+import msgspec
 import pytest
 
 from services.common.directory import Installation
 from services.runtime.delivery.unit_of_work import UnitOfWork
 from services.runtime.invocation import Invocation, Kind
 from services.runtime.plugin_api.errors import ApiRefusal
-from services.runtime.plugin_api.groups import Context
+from services.runtime.plugin_api.groups import Context, Resources
 from services.runtime.plugin_api.session import PluginApiSession
 from services.runtime.plugin_api.tables import purge
 from tests.runtime.installations import installation
@@ -38,10 +39,12 @@ ACCOUNTS = {
 Call = Callable[..., Awaitable[Any]]
 
 
-def session_of(pool: Pool, found: Installation, kind: Kind = "hook") -> tuple[PluginApiSession, UnitOfWork]:
+def session_of(
+    pool: Pool, found: Installation, kind: Kind = "hook", worker: Resources | None = None
+) -> tuple[PluginApiSession, UnitOfWork]:
     invocation = Invocation(found, kind, "sale.created", "urn:test", uuid.uuid4().hex, "s1", b"", 5.0)
     work = UnitOfWork(pool, invocation.key)
-    return PluginApiSession(Context(invocation, work, resources())), work
+    return PluginApiSession(Context(invocation, work, worker or resources())), work
 
 
 @pytest.fixture
@@ -156,15 +159,83 @@ async def test_purging_removes_one_installation_only(within: Call, acme: Install
     assert len(await within(other, ("tables.find", {"table": "accounts"}))) == 1
 
 
-async def test_a_table_may_gain_columns_and_nothing_else(within: Call, acme: Installation) -> None:
+async def test_a_table_may_gain_columns_and_its_types_stay(within: Call, acme: Installation) -> None:
     await within(acme, ("tables.create", {"table": "accounts", "values": {"customer": "c1"}}))
     more = {**ACCOUNTS, "columns": {**ACCOUNTS["columns"], "tier": {"type": "text", "default": "basic"}}}  # type: ignore[dict-item]
     await within(acme, ("tables.define", {"name": "accounts", "definition": more}), kind="lifecycle")
     rows = await within(acme, ("tables.find", {"table": "accounts"}))
     assert rows[0]["tier"] == "basic"
     changed = {"columns": {"customer": {"type": "integer"}}}
-    with pytest.raises(ApiRefusal, match="only gain columns"):
+    with pytest.raises(ApiRefusal, match="exists differently"):
         await within(acme, ("tables.define", {"name": "accounts", "definition": changed}), kind="lifecycle")
+
+
+def column(**facts: Any) -> dict[str, Any]:
+    return {"type": "text", **facts}
+
+
+def declared(**columns: Any) -> tuple[str, dict[str, Any]]:
+    return "tables.define", {"name": "notes", "definition": {"columns": columns}}
+
+
+def versions_of(one: str, plugin_id: str) -> tuple[Installation, Installation]:
+    """An installation at its former version, and as it is after the update."""
+    old = installation(plugin_id=plugin_id, digest=f"sha256:{one}1")
+    return old, msgspec.structs.replace(old, digest=f"sha256:{one}2")
+
+
+async def test_a_column_that_a_new_version_leaves_out_is_kept_for_the_way_back(within: Call) -> None:
+    old, new = versions_of("a", "leaves-out")
+    await within(old, declared(text=column(), mood=column(default="calm")), kind="lifecycle")
+    await within(old, ("tables.create", {"table": "notes", "values": {"text": "one", "mood": "glad"}}))
+    await within(new, declared(text=column(), weight=column(nullable=True)), kind="lifecycle")
+    await within(new, ("tables.create", {"table": "notes", "values": {"text": "two", "weight": "9"}}))
+    rows = await within(new, ("tables.find", {"table": "notes", "sort": ["text"]}))
+    assert [(row["text"], row["weight"], "mood" in row) for row in rows] == [("one", None, False), ("two", "9", False)]
+    rows = await within(old, ("tables.find", {"table": "notes", "sort": ["text"]}))
+    assert [(row["text"], row["mood"], "weight" in row) for row in rows] == [
+        ("one", "glad", False),
+        ("two", "calm", False),
+    ]
+
+
+async def test_versions_of_a_plugin_can_be_installed_beside_each_other_in_any_order(within: Call) -> None:
+    old, new = versions_of("b", "any-order")
+    await within(new, declared(text=column(), weight=column(nullable=True)), kind="lifecycle")
+    await within(old, declared(text=column(), mood=column(default="calm")), kind="lifecycle")
+    assert (await within(old, ("tables.create", {"table": "notes", "values": {"text": "x"}})))["mood"] == "calm"
+    with pytest.raises(ApiRefusal, match="'mood'"):
+        await within(new, ("tables.create", {"table": "notes", "values": {"text": "y", "mood": "glad"}}))
+
+
+async def test_a_column_without_a_default_is_left_out_only_after_it_was_given_one(within: Call) -> None:
+    old, new = versions_of("c", "needs-default")
+    await within(old, declared(text=column(), mood=column()), kind="lifecycle")
+    with pytest.raises(ApiRefusal, match="give it a default first"):
+        await within(new, declared(text=column()), kind="lifecycle")
+    await within(new, declared(text=column(), mood=column(default="calm")), kind="lifecycle")
+    later = msgspec.structs.replace(new, digest="sha256:c3")
+    await within(later, declared(text=column()), kind="lifecycle")
+    await within(later, ("tables.create", {"table": "notes", "values": {"text": "x"}}))
+    assert (await within(old, ("tables.find", {"table": "notes"})))[0]["mood"] == "calm"
+    with pytest.raises(ApiRefusal, match="cannot change"):
+        await within(later, declared(text=column(), mood=column(default="glad")), kind="lifecycle")
+
+
+async def test_what_an_update_read_before_it_declared_its_table_is_not_remembered(
+    runtime_pool: Pool, within: Call
+) -> None:
+    """A failed update must not leave the worker with the former version's columns for the new version."""
+    old, new = versions_of("d", "reads-first")
+    await within(old, declared(text=column()), kind="lifecycle")
+    worker = resources()
+    session, work = session_of(runtime_pool, new, "lifecycle", worker)
+    assert await session("tables.find", {"table": "notes"}) == []
+    await work.rollback()
+    await within(new, declared(text=column(), weight=column(nullable=True)), kind="lifecycle")
+    session, work = session_of(runtime_pool, new, "hook", worker)
+    assert "weight" in await session("tables.create", {"table": "notes", "values": {"text": "x"}})
+    await work.rollback()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,16 @@ from services.common.runtime_client import PluginFailed
 from services.runtime.invocation import Invocation
 from services.runtime.invoker import Invoker
 from services.runtime.plugin_api.errors import ApiRefusal
-from services.runtime.sandbox import GuestKey, RouteRequest, SandboxPool, Zygote, read_route_result, route_payload
+from services.runtime.sandbox import (
+    GuestKey,
+    RouteRequest,
+    SandboxPool,
+    UpdateRequest,
+    Zygote,
+    read_route_result,
+    route_payload,
+    update_payload,
+)
 from tests.runtime.installations import installation
 from tests.runtime.resources import resources
 from tests.runtime.sandbox import plugins
@@ -30,6 +39,13 @@ from decimal import Decimal
 @plugin.on_install
 async def install(api):
     await api.create_table("ledger", {"name": column.text()}, unique=[["name"]])
+
+@plugin.on_update
+async def update(api, update):
+    await api.create_table("ledger", {"name": column.text(), "since": column.text(default="ever")}, unique=[["name"]])
+    await api.table("ledger").create({"name": "updated", "since": update.from_version})
+    if update.from_version == "0.0.1":
+        raise ValueError("too old")
 
 @plugin.route("GET", "/data")
 async def data(api, request):
@@ -221,3 +237,18 @@ async def test_a_plugin_that_has_used_up_its_calls_fails_for_that_reason(platfor
     with pytest.raises(PluginFailed) as failed:
         await platform.get(platform.install("probe"), "/data", rates=Spent())
     assert (failed.value.code, failed.value.message) == ("plugin_rate_limited", "try again in 1 s")
+
+
+async def test_an_update_tells_its_hook_the_former_version_and_is_one_transaction(
+    platform: Platform, platform_pool: Pool
+) -> None:
+    found = platform.install("updating")
+    await platform.run(found, "lifecycle", "onInstall")
+    with pytest.raises(PluginFailed, match="too old"):
+        await platform.run(found, "lifecycle", "onUpdate", update_payload(UpdateRequest("0.0.1")))
+    columns = "SELECT count(*) FROM information_schema.columns WHERE table_name = 'updating__ledger'"
+    before = await platform_pool.fetchval(columns)
+    await platform.run(found, "lifecycle", "onUpdate", update_payload(UpdateRequest("0.9.0")))
+    rows = await platform_pool.fetch('SELECT name, since FROM plugin_data."updating__ledger"')
+    assert [tuple(row) for row in rows] == [("updated", "0.9.0")]
+    assert await platform_pool.fetchval(columns) == before + 1

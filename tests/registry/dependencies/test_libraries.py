@@ -1,0 +1,76 @@
+"""Libraries: resolved for each installation that imports them, and never installed by themselves."""
+
+from typing import Any
+
+from tests.registry.dependencies.test_installing import needs
+from tests.registry.packages import package
+from tests.registry.platform import Client
+from tests.registry.worker import FakeWorker
+
+PURE: dict[str, Any] = {
+    "category": "library", "entry": "told", "permissions": [], "settingsSchema": {}, "lifecycle": [], "hooks": [],
+    "routes": [], "components": [],
+}  # fmt: skip
+
+
+async def publish(owner: Client, plugin_id: str | None = None, version: str = "1.0.0", **members: Any) -> str:
+    """A published library."""
+    return await owner.registry.publish(plugin_id, version, **(PURE | members))
+
+
+def given(document: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(each["pluginId"], each["version"]) for each in document["libraries"]]
+
+
+async def test_an_installation_is_given_the_highest_versions_that_fit(owner: Client, worker: FakeWorker) -> None:
+    deep = await publish(owner)
+    library = await publish(owner, dependencies=needs(deep))
+    await publish(owner, library, "1.4.0", dependencies=needs(deep))
+    await publish(owner, library, "2.0.0")
+    plugin = await owner.registry.publish(dependencies=needs(library, "<2"))
+    document = await owner.install(plugin)
+    assert given(document) == [(deep, "1.0.0"), (library, "1.4.0")]
+    assert worker.calls[-1][1].libraries[1].digest == document["libraries"][1]["digest"]
+    assert [each["pluginId"] for each in (await owner.get()).json()["items"]] == [plugin]
+
+
+async def test_dependants_may_have_different_versions(owner: Client, worker: FakeWorker) -> None:
+    library = await publish(owner)
+    await publish(owner, library, "2.0.0")
+    old = await owner.install(await owner.registry.publish(dependencies=needs(library, "<2")))
+    new = await owner.install(await owner.registry.publish(dependencies=needs(library, ">=2")))
+    assert (given(old), given(new)) == ([(library, "1.0.0")], [(library, "2.0.0")])
+
+
+async def test_a_new_version_of_a_library_comes_with_an_update_and_goes_with_a_rollback(
+    owner: Client, worker: FakeWorker
+) -> None:
+    library = await publish(owner)
+    plugin = await owner.registry.publish(dependencies=needs(library))
+    path = f"/{(await owner.install(plugin))['id']}"
+    await publish(owner, library, "1.1.0")
+    assert given((await owner.get(path)).json()) == [(library, "1.0.0")]
+    await owner.registry.publish(plugin, "1.0.1", dependencies=needs(library))
+    assert given((await owner.post(f"{path}/update", {})).json()) == [(library, "1.1.0")]
+    assert worker.calls[-1][1].libraries[0].version == "1.1.0"
+    assert given((await owner.post(f"{path}/rollback")).json()) == [(library, "1.0.0")]
+
+
+async def test_a_library_is_not_installed_and_what_cannot_be_had_is_refused(owner: Client, worker: FakeWorker) -> None:
+    library = await publish(owner)
+    refused = await owner.try_install(library)
+    assert (refused.status_code, refused.json()["code"]) == (409, "library_not_installable")
+    plugin = await owner.registry.publish(dependencies=needs(library, ">=2"))
+    refused = await owner.try_install(plugin)
+    assert (refused.status_code, refused.json()["code"]) == (409, "dependency_conflict")
+    assert refused.json()["chains"] == [f"{plugin} 1.0.0 -> {library} >=2"]
+    assert (await owner.get("/install/plan", pluginId=plugin)).json()["code"] == "dependency_conflict"
+    assert worker.calls == []
+
+
+async def test_a_library_that_declares_something_for_itself_is_not_published(owner: Client) -> None:
+    publisher = owner.registry.caller("publisher")
+    for members in ({"hooks": [{"event": "sale.created"}]}, {"permissions": [{"name": "sale:read", "purpose": "x"}]}):
+        refused = await publisher.publish(package("sly-library", **(PURE | members)))
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_package")
+        assert "a library has none" in refused.text
