@@ -14,7 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.registry.listings.models import Listing
 from services.registry.models import Plugin, PluginVersion
 
-SIMILAR = "0.4"
+SIMILAR = "0.55"
 """How much of what was typed must be found in a name (pg_trgm's word similarity), where no plugin has its words."""
 Found = tuple[Plugin, PluginVersion, Listing, str]
 """A plugin, the latest version of a plugin, its listing, and its sort key as text."""
