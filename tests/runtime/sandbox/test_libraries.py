@@ -124,8 +124,8 @@ async def test_a_library_that_is_not_the_announced_one_is_not_run(
     announced, sent = library(), library("1.0.0", money="VERSION = 'forged'\nSEEN = []\ndef add(*_): return 0\n")
     served = {using.digest: using.data, announced.digest: sent.data}
 
-    async def fetch(digest: str) -> bytes:
-        return served[digest]
+    async def fetch(key: GuestKey) -> bytes:
+        return served[key.digest]
 
     with pytest.raises(PluginFailed, match=announced.digest):
         await money_of(caller(start_pool(fetch=fetch), packages, using, announced))
