@@ -45,6 +45,10 @@ from services.registry.reports.repository import ReportRepository
 from services.registry.reports.statistics import StatisticsKeeper
 from services.registry.resealing import reseal
 from services.registry.retained import endpoints as retained
+from services.registry.scopes import endpoints as scopes
+from services.registry.scopes.queries import ScopeQueries
+from services.registry.scopes.regions import RegionService
+from services.registry.scopes.service import OverrideService
 from services.registry.setting_changes.consumer import SettingChangeConsumer
 from services.registry.settings import RegistrySettings
 from services.registry.submissions import endpoints as submissions
@@ -75,6 +79,7 @@ def create_registry(settings: RegistrySettings, tracing: TracingSettings | None 
     app.include_router(submissions.router)
     app.include_router(mirror.router)
     app.include_router(retained.router)
+    app.include_router(scopes.router)  # nor "regions"
     app.include_router(installations.router)
     return app
 
@@ -110,6 +115,9 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     app.state.publisher_keys = PublisherKeyService(transaction)
     app.state.installations = InstallationService(transaction, operations, keys, packages)
     app.state.installation_queries = InstallationQueries(transaction, workers)
+    app.state.regions = RegionService(transaction, operations)
+    app.state.overrides = OverrideService(transaction, operations, keys)
+    app.state.scope_queries = ScopeQueries(transaction)
     async with transaction() as session:
         await ReportRepository(session).forget_old_cursors()
     breakers = Breakers(transaction, operations)

@@ -11,6 +11,8 @@ from services.registry.database import Transaction
 from services.registry.installations.publication import PublicationLog
 from services.registry.installations.repository import InstallationRepository
 from services.registry.models import Installation
+from services.registry.scopes.models import InstallationOverride
+from services.registry.scopes.repository import ScopeRepository
 from services.registry.secret_settings import place_of
 
 log = structlog.get_logger(__name__)
@@ -26,16 +28,26 @@ async def reseal(transaction: Transaction, keys: SecretKeys) -> None:
         publications = PublicationLog(session)
         await publications.next_revision()  # nothing changes until this is committed
         for installation, version in await InstallationRepository(session).by_revision():
-            present = _resealed(installation, read_manifest(version).secret_settings(), keys)
-            if present != installation.config:
-                installation.config, installation.revision = present, await publications.next_revision()
+            secrets = read_manifest(version).secret_settings()
+            stored: list[Installation | InstallationOverride] = [
+                installation,
+                *await ScopeRepository(session).overrides(installation.id),
+            ]
+            resealed = [(each, _resealed(each.config, installation, secrets, keys)) for each in stored]
+            if any(each.config != config for each, config in resealed):
+                for each, config in resealed:
+                    each.config = config
+                await session.flush()
+                installation.revision = await publications.next_revision()
                 await publications.announce(installation, version)
                 changed += 1
     log.info("secret settings looked through", resealed=changed)
 
 
-def _resealed(installation: Installation, secrets: Collection[str], keys: SecretKeys) -> dict[str, Any]:
-    present = dict(installation.config)
+def _resealed(
+    config: dict[str, Any], installation: Installation, secrets: Collection[str], keys: SecretKeys
+) -> dict[str, Any]:
+    present = dict(config)
     for name in secrets:
         stored = present.get(name)
         try:

@@ -21,7 +21,7 @@ from services.registry.database import Transaction
 from services.registry.installations.conclusion import conclude
 from services.registry.installations.lifecycle import Transition
 from services.registry.installations.outcome import Failed, Outcome, Succeeded, Unreached, raise_failure, read_config
-from services.registry.installations.publication import PublicationLog, snapshot
+from services.registry.installations.publication import PublicationLog
 from services.registry.installations.repository import InstallationRepository
 from services.registry.models import Installation, PluginVersion
 
@@ -97,7 +97,7 @@ class Operations:
             await PublicationLog(session).announce(installation, version)
         return Operation(
             operation_id,
-            snapshot(installation, version),
+            await PublicationLog(session).snapshot(installation, version),
             transition,
             before,
             ignore_failure,
