@@ -6,6 +6,7 @@ Gateway, runtime and ui_components decide with it and never ask the registry whi
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -60,8 +61,31 @@ class Library(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     provenance: Provenance | None = None
 
 
-class Installation(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """One plugin version installed for an organization, or for one of its stores. The value on the topic."""
+class Variant(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """What differs of an installation in some stores of its organization.
+
+    ``place`` says where that was decided (``region:<id>`` or ``store:<id>``); ``stores`` are those in which it is in
+    effect. ``config`` are settings that take the place of the organization's, ``removed`` those that are not set there;
+    ``grants`` are all that is granted there, None: what the organization granted.
+    """
+
+    place: str
+    stores: tuple[str, ...]
+    config: dict[str, Any] = {}
+    removed: tuple[str, ...] = ()
+    grants: tuple[str, ...] | None = None
+
+    def over(self, config: dict[str, Any]) -> dict[str, Any]:
+        """The whole configuration in these stores, where ``config`` is the organization's."""
+        return {**{name: value for name, value in config.items() if name not in self.removed}, **self.config}
+
+
+class Installation(msgspec.Struct, rename="camel", frozen=True, kw_only=True, dict=True):
+    """One plugin version installed for an organization, or for one of its stores. The value on the topic.
+
+    ``variants`` name every store at most once. ``variant`` is the place of the variant that this one is, empty when it
+    is the installation itself: see :meth:`at`.
+    """
 
     id: str
     revision: int
@@ -83,6 +107,38 @@ class Installation(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     """By what a worker knows that the package is the publisher's; None: it runs nothing of it."""
     revoked: str | None = None
     """Why a reviewer has stopped the version everywhere: nothing of it runs."""
+    variants: tuple[Variant, ...] = ()
+    variant: str = ""
+
+    def at(self, store: str | None) -> "Installation":
+        """The installation as it is in ``store``: itself, unless a variant names the store; always the same object."""
+        if not self.variants:
+            return self
+        return self._in_stores.get(store) or self._in_stores[None]
+
+    def stores_otherwise(self, grant: str) -> tuple[bool, tuple[str, ...]]:
+        """Whether the organization gives a grant, and the stores in which that is otherwise."""
+        given = grant in self.at(None).grants
+        differing = (
+            variant.stores
+            for variant in self.variants
+            if variant.grants is not None and (grant in variant.grants) is not given
+        )
+        return given, tuple(store for stores in differing for store in stores)
+
+    @cached_property
+    def _in_stores(self) -> "dict[str | None, Installation]":
+        found: dict[str | None, Installation] = {None: self}
+        for variant in self.variants:
+            here = msgspec.structs.replace(
+                self,
+                config=variant.over(self.config),
+                grants=self.grants if variant.grants is None else variant.grants,
+                variant=variant.place,
+            )
+            here.__dict__["_in_stores"] = found  # whoever has one variant can ask it for the others
+            found |= dict.fromkeys(variant.stores, here)
+        return found
 
     @property
     def listens(self) -> bool:
@@ -119,11 +175,13 @@ class _Organization:
     """The installations of one organization, indexed by what is asked of them and where they are in effect."""
 
     def __init__(self, installations: Iterable[Installation]) -> None:
+        self._varied = False
         self._plugins: dict[Place, Installation] = {}
         self._listeners: dict[Place, list[Installation]] = defaultdict(list)
         self._components: dict[Place, list[Shown]] = defaultdict(list)
         for installation in installations:
             store = installation.store_id
+            self._varied = self._varied or bool(installation.variants)
             self._plugins.setdefault((installation.plugin_id, store), installation)
             if installation.listens:
                 for hook in installation.manifest.hooks:
@@ -133,14 +191,18 @@ class _Organization:
                     self._components[component.injection_point, store].append((installation, component))
 
     def find(self, plugin_id: str, store: str | None) -> Installation | None:
-        return self._plugins.get((plugin_id, None)) or self._plugins.get((plugin_id, store))
+        found = self._plugins.get((plugin_id, None)) or self._plugins.get((plugin_id, store))
+        return None if found is None else found.at(store)
 
     def listeners(self, event_type: str, store: str) -> list[Installation]:
-        return [*self._listeners.get((event_type, None), ()), *self._listeners.get((event_type, store), ())]
+        found = [*self._listeners.get((event_type, None), ()), *self._listeners.get((event_type, store), ())]
+        return [each.at(store) for each in found] if self._varied else found
 
     def components(self, injection_point: str, store: str | None) -> list[Shown]:
         places = dict.fromkeys([(injection_point, None), (injection_point, store)])
         offered = [each for place in places for each in self._components.get(place, ())]
+        if self._varied:
+            offered = [(found.at(store), component) for found, component in offered]
         return sorted(offered, key=lambda pair: (-pair[1].priority, pair[0].plugin_id, pair[1].name))
 
 
@@ -199,11 +261,11 @@ class Directory:
         return self._installations.get(installation_id)
 
     def find(self, plugin_id: str, organization: str, store: str | None) -> Installation | None:
-        """The one installation of a plugin that is in effect in a store, whatever its status."""
+        """The one installation of a plugin that is in effect in a store, as it is there, whatever its status."""
         return self._of(organization).find(plugin_id, store)
 
     def listeners(self, event_type: str, organization: str, store: str) -> list[Installation]:
-        """The installations with a hook for this event type in this store: active, or held by their circuit breaker."""
+        """The installations with a hook for this event type in this store, as they are there: active, or held."""
         return self._of(organization).listeners(event_type, store)
 
     def components(self, injection_point: str, organization: str, store: str | None) -> list[Shown]:

@@ -57,6 +57,10 @@ from services.registry.reviews.service import ReviewService
 from services.registry.rollouts import endpoints as rollouts
 from services.registry.rollouts.keeper import RolloutKeeper
 from services.registry.rollouts.service import RolloutService
+from services.registry.scopes import endpoints as scopes
+from services.registry.scopes.queries import ScopeQueries
+from services.registry.scopes.regions import RegionService
+from services.registry.scopes.service import OverrideService
 from services.registry.service_accounts import endpoints as service_accounts
 from services.registry.service_accounts.exchange import TokenExchange
 from services.registry.service_accounts.keys import TokenSigner
@@ -104,6 +108,7 @@ def create_registry(settings: RegistrySettings, tracing: TracingSettings | None 
     app.include_router(service_accounts.internal)
     app.include_router(updates.router)
     app.include_router(rollouts.router)
+    app.include_router(scopes.router)  # nor "regions"
     app.include_router(installations.router)
     return app
 
@@ -160,6 +165,9 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     app.state.rollouts = RolloutService(transaction)
     app.state.rollout_keeper = RolloutKeeper(transaction, app.state.updates)
     app.state.update_keeper = UpdateKeeper(transaction, app.state.updates, operations)
+    app.state.regions = RegionService(transaction, operations)
+    app.state.overrides = OverrideService(transaction, operations, keys)
+    app.state.scope_queries = ScopeQueries(transaction)
     async with transaction() as session:
         await ReportRepository(session).forget_old_cursors()
     breakers = Breakers(transaction, operations)

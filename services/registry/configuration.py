@@ -44,7 +44,7 @@ async def complete_config(
         check_document(config, limit=MAX_CONFIG_BYTES)
     except UnfitDocument as error:
         raise _invalid([{"path": "$", "message": f"The configuration {error}."}]) from None
-    completed = _with_defaults(config, schema)
+    completed = with_defaults(config, schema)
     # In a thread: a large configuration against a large schema may take seconds, and others are being served.
     found = await anyio.to_thread.run_sync(lambda: config_faults(completed, schema, secrets=secrets, sealed=sealed))
     if found:
@@ -54,12 +54,12 @@ async def complete_config(
 
 def merge(present: Mapping[str, Any], base: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
     """``present`` with what ``result`` changed of ``base``: what others changed since then stays."""
-    changed = {name: value for name, value in result.items() if name not in base or not _same(base[name], value)}
+    changed = {name: value for name, value in result.items() if name not in base or not same(base[name], value)}
     removed = base.keys() - result.keys()
     return {**{name: value for name, value in present.items() if name not in removed}, **changed}
 
 
-def _same(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any) -> bool:
     """Unlike ``==``, this tells true from 1."""
     return msgspec.json.encode(one, order="sorted") == msgspec.json.encode(other, order="sorted")
 
@@ -70,7 +70,8 @@ def _invalid(errors: list[dict[str, str]]) -> Unprocessable:
     )
 
 
-def _with_defaults(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+def with_defaults(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """``config`` with the schema's defaults for what it does not name, at any depth."""
     completed = dict(config)
     for name, part in schema.get("properties", {}).items():
         if not isinstance(part, dict):
@@ -78,5 +79,5 @@ def _with_defaults(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, 
         if name not in completed and "default" in part:
             completed[name] = deepcopy(part["default"])
         if isinstance(completed.get(name), dict):
-            completed[name] = _with_defaults(completed[name], part)
+            completed[name] = with_defaults(completed[name], part)
     return completed

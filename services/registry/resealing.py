@@ -11,6 +11,8 @@ from services.registry.database import Transaction
 from services.registry.installations.publication import PublicationLog
 from services.registry.installations.repository import InstallationRepository
 from services.registry.models import Installation
+from services.registry.scopes.models import InstallationOverride
+from services.registry.scopes.repository import ScopeRepository
 from services.registry.secret_settings import place_of
 from services.registry.updates.repository import UpdateRepository
 
@@ -28,9 +30,16 @@ async def reseal(transaction: Transaction, keys: SecretKeys) -> None:
         await publications.next_revision()  # nothing changes until this is committed
         for installation, version in await InstallationRepository(session).by_revision():
             secrets = read_manifest(version).secret_settings()
-            present = _resealed(installation.config, installation, secrets, keys)
-            if present != installation.config:
-                installation.config, installation.revision = present, await publications.next_revision()
+            stored: list[Installation | InstallationOverride] = [
+                installation,
+                *await ScopeRepository(session).overrides(installation.id),
+            ]
+            resealed = [(each, _resealed(each.config, installation, secrets, keys)) for each in stored]
+            if any(each.config != config for each, config in resealed):
+                for each, config in resealed:
+                    each.config = config
+                await session.flush()
+                installation.revision = await publications.next_revision()
                 await publications.announce(installation, version)
                 changed += 1
         for row, installation, version in await UpdateRepository(session).kept():

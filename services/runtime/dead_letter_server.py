@@ -114,7 +114,7 @@ def redacted(event: DomainEvent, installation: Installation | None) -> bytes:
     Without an installation nobody is granted anything: nothing personal is left, and nothing that may be.
     """
     if installation is not None:
-        return without(hidden_from(installation.grants), event).data
+        return without(hidden_from(installation.at(event.store).grants), event).data
     if event.type.partition(".")[0] not in ENTITIES:
         return b""
     return without(frozenset(KINDS), event).data

@@ -309,4 +309,4 @@ def scope_data(installation: Installation) -> ScopeData:
         "config": {name: value for name, value in installation.config.items() if name not in secrets},
         "secrets": sorted(secrets & installation.config.keys()),
     }
-    return ScopeData(installation.id, installation.revision, msgspec.msgpack.encode(facts))
+    return ScopeData(installation.id, installation.revision, msgspec.msgpack.encode(facts), installation.variant)

@@ -82,7 +82,9 @@ class PluginRuntime(pb_grpc.PluginRuntimeServicer):
         self._lifecycle_deadline = lifecycle_deadline
 
     async def CallRoute(self, request: pb.CallRouteRequest, context: Context) -> pb.CallRouteResponse:  # noqa: N802
-        installation = await self._installation(request, context)
+        installed = await self._installation(request, context)
+        store = request.caller.store_id or installed.store_id
+        installation = installed.at(store)
         target = f"{request.method} {request.path}"
         invocation = Invocation(
             installation=installation,
@@ -90,7 +92,7 @@ class PluginRuntime(pb_grpc.PluginRuntimeServicer):
             target=target,
             source=REQUESTS,
             id=request.call_id,
-            store=request.caller.store_id or installation.store_id,
+            store=store,
             payload=route_payload(_route_request(request)),
             deadline=self._route_deadline,
         )

@@ -18,11 +18,12 @@ from outlet._calls import RouteResult
 from outlet.local.network import free_port
 from proto import runtime_pb2 as pb
 from proto.runtime_pb2_grpc import PluginRuntimeStub
-from services.common.directory import Directory, Installation, encode_installation
+from services.common.directory import Directory, Installation, Variant, encode_installation
 from services.common.runtime_client import PluginFailed
 from services.runtime.dead_letter_server import DeadLetterService
 from services.runtime.delivery.dead_letter_queries import DeadLetterQueries
 from services.runtime.invoker import Invoker
+from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.retention.retention import Retention
 from services.runtime.sandbox import GuestCall
 from services.runtime.server import SERVICE, GrpcServer, PluginRuntime
@@ -61,13 +62,15 @@ class Worker:
         self.sandbox._script = script
 
     def install(self, **facts: Any) -> Installation:
-        found = installation(**facts)
+        variants = facts.pop("variants", ())
+        found = msgspec.structs.replace(installation(**facts), variants=variants)
         self.directory.put(found)
         self.directory.advance(found.revision)
         return found
 
     async def call(self, found: Installation, **changes: Any) -> pb.CallRouteResponse:
         caller = pb.Caller(subject="u", organization_id=changes.pop("organization", "acme"), role="cashier")
+        caller.store_id = changes.pop("store", "")
         facts = {"call_id": uuid.uuid4().hex, "installation_id": found.id, "revision": found.revision, **changes}
         request = pb.CallRouteRequest(method="GET", path="/points/1", caller=caller, **facts)
         return await PluginRuntimeStub(self.channel).CallRoute(request, timeout=20)
@@ -115,6 +118,27 @@ async def status_of(call: Any) -> grpc.StatusCode:
 async def test_a_route_is_answered(worker: Worker) -> None:
     response = await worker.call(worker.install())
     assert (response.WhichOneof("result"), response.reply.status) == ("reply", 201)
+
+
+async def test_a_route_runs_with_what_is_in_effect_in_the_callers_store(worker: Worker) -> None:
+    tried: list[tuple[Any, str]] = []
+
+    async def notify(api: Api, call: GuestCall) -> bytes | None:
+        facts = msgspec.msgpack.decode(call.scope.payload)
+        try:
+            await api("notices.send", {"user": "u", "title": "t", "message": "hello"})
+        except ApiRefusal as refusal:
+            tried.append((facts["config"]["rate"], refusal.code))
+        else:
+            tried.append((facts["config"]["rate"], "sent"))
+        return route_result()
+
+    worker.script(notify)
+    withheld = Variant(place="store:s2", stores=("s2",), config={"rate": 2}, grants=())
+    found = worker.install(config={"rate": 1}, grants=("notify:send",), variants=(withheld,))
+    for store in ("s1", "s2", "s1", ""):
+        await worker.call(found, store=store)
+    assert tried == [(1, "sent"), (2, "permission_denied"), (1, "sent"), (1, "sent")]
 
 
 async def test_a_plugins_failure_is_an_answer_and_is_reported(worker: Worker) -> None:

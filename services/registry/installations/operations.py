@@ -22,7 +22,7 @@ from services.registry.database import Transaction
 from services.registry.installations.conclusion import conclude
 from services.registry.installations.lifecycle import Transition
 from services.registry.installations.outcome import Failed, Outcome, Succeeded, Unreached, raise_failure, read_config
-from services.registry.installations.publication import PublicationLog, snapshot
+from services.registry.installations.publication import PublicationLog
 from services.registry.installations.repository import InstallationRepository
 from services.registry.installations.trail import ACTIONS, State, record_change, shown
 from services.registry.models import Installation, PluginVersion
@@ -139,7 +139,7 @@ class Operations:
         )
         return Operation(
             operation_id,
-            snapshot(installation, version),
+            await PublicationLog(session).snapshot(installation, version),
             transition,
             before,
             by,

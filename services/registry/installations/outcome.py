@@ -9,6 +9,7 @@ from services.common.directory import Installation
 from services.common.errors import BadGateway, GatewayTimeout, Unavailable, Unprocessable
 from services.common.runtime_client import LifecycleHook
 from services.registry.configuration import complete_config
+from services.registry.scopes.resolution import check_variants
 
 SHOWN_MESSAGE = 500  # characters
 
@@ -68,6 +69,7 @@ async def read_config(data: bytes, installation: Installation) -> Succeeded | Fa
         answered = msgspec.json.decode(data, type=dict[str, Any])
         config = {name: value for name, value in answered.items() if name not in secrets} | own
         completed = await complete_config(config, manifest.settings_schema, secrets=secrets, sealed=own)
+        await check_variants(completed, manifest, installation.variants)
         return Succeeded(completed, base)
     except (msgspec.DecodeError, RecursionError) as error:
         return Failed("plugin", "plugin_bad_result", f"The hook set a configuration that is no JSON object: {error}")

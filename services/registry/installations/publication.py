@@ -7,16 +7,19 @@ from sqlalchemy import insert, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from outlet.manifest import Manifest
 from services.common import directory
 from services.common.events import DomainEvent
 from services.common.topics import INSTALLATIONS, topic_of
 from services.registry.catalogue.schemas import read_manifest
 from services.registry.catalogue.trust import provenance_of
 from services.registry.models import Installation, PluginVersion, Publication, outbox
+from services.registry.scopes.variants import read_variants
 
 
-def snapshot(installation: Installation, version: PluginVersion) -> directory.Installation:
-    """The present state of an installation as the other services know it."""
+def _snapshot(
+    installation: Installation, version: PluginVersion, manifest: Manifest, variants: tuple[directory.Variant, ...]
+) -> directory.Installation:
     present = directory.Installation(
         id=str(installation.id),
         revision=installation.revision,
@@ -28,12 +31,13 @@ def snapshot(installation: Installation, version: PluginVersion) -> directory.In
         status=msgspec.convert(installation.status, directory.Status),
         config=installation.config,
         grants=tuple(installation.grants),
-        manifest=read_manifest(version),
+        manifest=manifest,
         breaker=breaker_of(installation),
         backlog=msgspec.convert(installation.backlog, directory.Backlog),
         libraries=msgspec.convert(installation.libraries, tuple[directory.Library, ...]),
         updating=installation.updating,
         provenance=provenance_of(version),
+        variants=variants,
     )
     return present if version.revoked_at is None else _stopped(present, version.revocation_reason or "")
 
@@ -74,9 +78,14 @@ class PublicationLog:
         """Let nothing else change until the transaction ends, whether or not it will change something itself."""
         await self._session.exec(select(Publication).with_for_update())
 
+    async def snapshot(self, installation: Installation, version: PluginVersion) -> directory.Installation:
+        """The present state of an installation as the other services know it."""
+        manifest = read_manifest(version)
+        return _snapshot(installation, version, manifest, await read_variants(self._session, installation, manifest))
+
     async def announce(self, installation: Installation, version: PluginVersion) -> None:
         """Publish the state that the installation has now."""
-        value = directory.encode_installation(snapshot(installation, version))
+        value = directory.encode_installation(await self.snapshot(installation, version))
         await self._put(installation.id, value, installation.revision)
 
     async def retract(self, installation_id: UUID | str, revision: int) -> None:

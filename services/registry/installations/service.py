@@ -31,6 +31,8 @@ from services.registry.installations.trail import NOTHING, State, record_change,
 from services.registry.licences.entitlement import check_entitled
 from services.registry.models import Installation, PluginVersion
 from services.registry.packages.storage import PackageStorage
+from services.registry.scopes.resolution import check_variants
+from services.registry.scopes.variants import read_variants
 from services.registry.secret_settings import masks, sealed, with_kept
 
 
@@ -127,18 +129,22 @@ class InstallationService:
         """
         async with self._transaction() as session:
             found, read = check_manages(caller, await InstallationRepository(session).get(installation_id))
-        manifest = read_manifest(read)
+            manifest = read_manifest(read)
+            variants = await read_variants(session, found, manifest)
         secrets = manifest.secret_settings()
         kept = masks(wanted, secrets)
         wanted = with_kept(wanted, found.config, kept)
         # It takes time: nothing is locked.
         config = await complete_config(wanted, manifest.settings_schema, secrets=secrets, sealed=kept)
+        await check_variants(config, manifest, variants)
         async with self._transaction() as session:
             publications = PublicationLog(session)
             revision = await publications.next_revision()
             installation, version = await self._lock(session, caller, installation_id, Move.CONFIGURE)
             if version.digest != read.digest:
                 raise Conflict("The installation was given another version meanwhile.")
+            if await read_variants(session, installation, manifest) != variants:
+                raise Conflict("What regions or stores override was changed meanwhile.")
             config = with_kept(config, installation.config, kept)
             was, held = shown(installation, version), installation.config
             installation.config = sealed(config, secrets, self._keys, installation)

@@ -10,6 +10,7 @@ from aiokafka import ConsumerRecord
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from outlet.manifest import Manifest
+from services.common.directory import Variant
 from services.common.errors import Unprocessable
 from services.common.setting_changes import SettingChange, decode_change
 from services.common.topics import CONFIGURATION
@@ -20,6 +21,8 @@ from services.registry.following import follow
 from services.registry.installations.publication import PublicationLog
 from services.registry.installations.repository import InstallationRepository, Row
 from services.registry.models import InstallationError
+from services.registry.scopes.resolution import check_variants
+from services.registry.scopes.variants import read_variants
 from services.registry.setting_changes.repository import AppliedChanges
 
 log = structlog.get_logger(__name__)
@@ -55,10 +58,11 @@ class SettingChangeConsumer:
         async with self._transaction() as session:
             read = await InstallationRepository(session).get(installation_id)
             known = await AppliedChanges(session).known(installation_id, [change.id for change in changes])
+            variants = () if read is None else await read_variants(session, read[0], read_manifest(read[1]))
         new = [change for change in changes if change.id not in known]
         if read is None or not new:
             return True  # uninstalled meanwhile, or redelivered
-        config, refused = await _changed(read[0].config, read_manifest(read[1]), new)
+        config, refused = await _changed(read[0].config, read_manifest(read[1]), variants, new)
         async with self._transaction() as session:
             revision = await PublicationLog(session).next_revision()
             present = await InstallationRepository(session).lock(installation_id)
@@ -84,13 +88,15 @@ async def _publish(session: AsyncSession, row: Row, config: dict[str, Any], revi
 
 
 async def _changed(
-    config: dict[str, Any], manifest: Manifest, changes: list[SettingChange]
+    config: dict[str, Any], manifest: Manifest, variants: tuple[Variant, ...], changes: list[SettingChange]
 ) -> tuple[dict[str, Any], list[InstallationError]]:
     """The configuration with those changes that it allows by now, and why the others are refused."""
     refused = []
     for change in changes:
         try:
-            config = await _with(config, manifest, change)
+            changed = await _with(config, manifest, change)
+            await check_variants(changed, manifest, variants)
+            config = changed
         except Unprocessable as error:
             refused.append(_refusal(change, error))
     return config, refused

@@ -9,7 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from outlet.manifest import Manifest
 from services.common.auth import Caller
-from services.common.directory import Library
+from services.common.directory import Library, Variant
 from services.common.errors import Conflict, NotFound, Unprocessable
 from services.common.secret_settings import SecretKeys, is_sealed
 from services.registry.audit.trail import Actor
@@ -23,13 +23,15 @@ from services.registry.dependencies.libraries import resolved_libraries
 from services.registry.installations.grants import chosen_grants
 from services.registry.installations.lifecycle import TRANSITIONS, Move, Status, check_move
 from services.registry.installations.operations import Operation, Operations
-from services.registry.installations.publication import PublicationLog, snapshot
+from services.registry.installations.publication import PublicationLog
 from services.registry.installations.repository import InstallationRepository, Row
 from services.registry.installations.requirements import check_dependants, check_dependencies
 from services.registry.installations.scope import check_manages
 from services.registry.installations.trail import ACTIONS, ROLL_BACK, record_change, shown
 from services.registry.models import PluginVersion
 from services.registry.packages.storage import PackageStorage
+from services.registry.scopes.resolution import check_variants
+from services.registry.scopes.variants import read_variants
 from services.registry.secret_settings import masks, sealed, with_kept
 from services.registry.updates.candidates import named
 from services.registry.updates.conclusion import begin_anew, conclude_update
@@ -87,8 +89,12 @@ class UpdateService:
 
     async def carry_out(self, decision: Decision) -> None:
         """Run an update that was decided on, unless the installation has changed since then (Conflict)."""
+        manifest = read_manifest(decision.target)
         async with self._transaction() as session:
-            operation = await self._begin(session, decision)
+            variants = await read_variants(session, decision.read[0], manifest)
+        await check_variants(decision.config, manifest, variants)  # it takes time: nothing is locked
+        async with self._transaction() as session:
+            operation = await self._begin(session, decision, variants)
         await self._operations.run(operation, conclude_update)
 
     async def resume(self, installation_id: UUID) -> None:
@@ -104,7 +110,7 @@ class UpdateService:
             row[0].operation_started_at = now
             target = await CatalogueRepository(session).version(row[0].plugin_id, pending.version)
             assert target is not None  # noqa: S101  published versions stay
-            operation = _operation(row, target, pending)
+            operation = await _operation(session, row, target, pending)
         await self._operations.run(operation, conclude_update)
 
     async def roll_back(self, caller: Caller, installation_id: UUID) -> None:
@@ -139,6 +145,8 @@ class UpdateService:
         version = await CatalogueRepository(session).version(installation.plugin_id, previous.version)
         assert version is not None  # noqa: S101  published versions stay
         check_not_revoked(version)
+        manifest = read_manifest(version)
+        await check_variants(previous.config, manifest, await read_variants(session, installation, manifest))
         await updates.skip(installation.id, installation.version, reason)
         installation.version, installation.grants = previous.version, previous.grants
         installation.config, installation.libraries = previous.config, previous.libraries
@@ -148,7 +156,7 @@ class UpdateService:
         await record_change(session, by, ROLL_BACK, installation, before=was, after=shown(installation, version))
         return version
 
-    async def _begin(self, session: AsyncSession, decision: Decision) -> Operation:
+    async def _begin(self, session: AsyncSession, decision: Decision, variants: tuple[Variant, ...]) -> Operation:
         read = decision.read[0]
         target = await CatalogueRepository(session).version(read.plugin_id, decision.target.version)
         assert target is not None  # noqa: S101  published versions stay
@@ -165,6 +173,8 @@ class UpdateService:
         check_move(Move.UPDATE, Status(installation.status), installed=installation.installed_at is not None)
         if installation.revision != read.revision:
             raise Conflict("The installation changed meanwhile.")
+        if await read_variants(session, installation, read_manifest(target)) != variants:
+            raise Conflict("What regions or stores override was changed meanwhile.")
         organization, store = installation.organization_id, installation.store_id
         await check_dependencies(session, read_manifest(target), organization, store)
         await check_dependants(session, installation, target.version)
@@ -182,7 +192,7 @@ class UpdateService:
         installation.operation_id, installation.operation_started_at = pending.operation_id, now
         installation.updating, installation.revision = True, revision
         await publications.announce(installation, version)
-        operation = _operation((installation, version), target, pending)
+        operation = await _operation(session, (installation, version), target, pending)
         state = shown(installation, version)
         await record_change(
             session,
@@ -197,11 +207,11 @@ class UpdateService:
         return operation
 
 
-def _operation(row: Row, target: PluginVersion, pending: PendingUpdate) -> Operation:
+async def _operation(session: AsyncSession, row: Row, target: PluginVersion, pending: PendingUpdate) -> Operation:
     """The operation with the installation as its new version is to know it."""
     installation, present = row
     known = msgspec.structs.replace(
-        snapshot(installation, target),
+        await PublicationLog(session).snapshot(installation, target),
         version=pending.version,
         grants=tuple(pending.grants),
         config=pending.config,

@@ -123,10 +123,11 @@ class BackgroundRunner:
         return task
 
     async def _do(self, work: Work) -> None:
-        installation = self._of(work.installation_id)
-        if installation is None:  # deactivated between the look and the lease
+        installed = self._of(work.installation_id)
+        if installed is None:  # deactivated between the look and the lease
             await self._queue.postpone(work, self._now(), work.attempts)
             return
+        installation = installed.at(work.store_id)
         begun = time.perf_counter()
         invocation = self._invocation(installation, work)
         try:

@@ -55,7 +55,8 @@ class Hooks:
         """Owe an event to an installation. It runs from the next :meth:`start` on."""
         lane = self._lanes.get(installation.id)
         if lane is None:
-            lane = self._lanes[installation.id] = Lane(installation, self, self._deadline)
+            # A lane has the events of all stores.
+            lane = self._lanes[installation.id] = Lane(installation.at(None), self, self._deadline)
         lane.submit(origin)
         self._fresh[installation.id] = lane
 

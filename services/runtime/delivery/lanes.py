@@ -13,7 +13,7 @@ from services.common.directory import Installation
 from services.common.events import DomainEvent
 from services.common.tracing import Tracing
 from services.runtime import spans
-from services.runtime.commerce.personal_data import hidden_from
+from services.runtime.commerce.personal_data import Hidden, hidden_from
 from services.runtime.delivery.admission import Admission, admission
 from services.runtime.delivery.origins import Origin
 from services.runtime.invocation import Invocation, source_of
@@ -21,6 +21,8 @@ from services.runtime.invoker import guest_key, scope_data
 from services.runtime.sandbox import RunningCall, ScopeData, hook_payload
 
 SHARING_PER_SLOT = 4
+MOST_PASSED_OVER = 256
+"""Events of other variants of the installation that are passed over, at a time, to find more that are alike."""
 
 
 class Endings(Protocol):
@@ -58,14 +60,16 @@ class Endings(Protocol):
 class HookRun:
     """One event for one installation's hook. ``event`` is what the installation may see, once its turn has come.
 
-    ``span`` is then that of this attempt, when it is recorded.
+    ``installation`` is then the installation as it is in the event's store, and ``span`` that of this attempt, when it
+    is recorded.
     """
 
-    __slots__ = ("event", "lane", "origin", "span")
+    __slots__ = ("event", "installation", "lane", "origin", "span")
 
     def __init__(self, lane: "Lane", origin: Origin) -> None:
         self.lane = lane
         self.origin = origin
+        self.installation = lane.installation
         self.event: DomainEvent = origin.event
         self.span: Span | None = None
 
@@ -74,7 +78,7 @@ class HookRun:
         """The call as the host knows it."""
         event, lane = self.event, self.lane
         return Invocation(
-            installation=lane.installation,
+            installation=self.installation,
             kind="hook",
             target=event.type,
             source=event.source,
@@ -178,9 +182,22 @@ class Lane:
         if current.revision != self.installation.revision:
             self._adopt(current)
         taken: list[HookRun] = []
-        size = 0
-        while self._waiting and len(taken) < most and size < most_bytes:
+        while self._waiting and not taken:
+            self._present(self.installation.at(self._waiting[0].origin.event.store))
+            taken = self._take_alike(most, most_bytes)
+        return taken
+
+    def _take_alike(self, most: int, most_bytes: int) -> list[HookRun]:
+        """The next events in whose stores the installation is what it is now. The others keep their places."""
+        taken: list[HookRun] = []
+        passed_over: list[HookRun] = []
+        size, varied = 0, bool(self.installation.variants)
+        while self._waiting and len(taken) < most and size < most_bytes and len(passed_over) < MOST_PASSED_OVER:
             run = self._waiting.popleft()
+            if varied and self.installation.at(run.origin.event.store) is not self._here:
+                passed_over.append(run)
+                continue
+            run.installation = self._here
             run.event = run.origin.view(self._hidden)
             if run.origin.sampled:
                 run.begin()
@@ -190,6 +207,7 @@ class Lane:
                 continue
             size += length
             taken.append(run)
+        self._waiting.extendleft(reversed(passed_over))
         return taken
 
     def give_back(self) -> None:
@@ -246,9 +264,17 @@ class Lane:
         self.installation = installation
         self.guest_key = guest_key(installation)
         self.source = source_of(installation)
-        self.scope: ScopeData = scope_data(installation)
+        self._presented: dict[str, tuple[ScopeData, Hidden]] = {}
+        self._present(installation)
         self.limits: Limits = installation.manifest.limits
         own = self.limits.hook_seconds
         self.deadline = self.hook_deadline if own is None else min(own, self.hook_deadline)
-        self._hidden = hidden_from(installation.grants)
         self._hooks = {hook.event: hook for hook in installation.manifest.hooks}
+
+    def _present(self, here: Installation) -> None:
+        """The events that are given next are of stores in which the installation is this one."""
+        found = self._presented.get(here.variant)
+        if found is None:
+            found = self._presented[here.variant] = scope_data(here), hidden_from(here.grants)
+        self._here = here
+        self.scope, self._hidden = found

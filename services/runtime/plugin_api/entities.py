@@ -6,13 +6,14 @@ from typing import Any
 
 import asyncpg
 
-from services.runtime.commerce.personal_data import redact
+from services.runtime.commerce.personal_data import GRANTS, redact
 from services.runtime.isolation import Scope
 from services.runtime.plugin_api import scoping
 from services.runtime.plugin_api.cursors import Order
 from services.runtime.plugin_api.documents import decode_document
 from services.runtime.plugin_api.entity_fields import EntityFields
 from services.runtime.plugin_api.errors import ApiRefusal
+from services.runtime.plugin_api.reach import Reach
 from services.runtime.plugin_api.tables import MAX_ROWS, checked
 from services.runtime.plugin_api.where import Parameters, condition
 
@@ -35,10 +36,15 @@ class Stored:
 class Entities:
     """One kind of entity as one installation may see it."""
 
-    def __init__(self, connection: asyncpg.Connection, fields: EntityFields, scope: Scope) -> None:
+    def __init__(
+        self, connection: asyncpg.Connection, fields: EntityFields, scope: Scope, reach: Reach, grant: str
+    ) -> None:
+        """``grant`` is what the call needs in every store that it reaches."""
         self._connection = connection
         self._fields = fields
         self._scope = scope
+        self._reach = reach
+        self._grant = grant
         self._table = f'"{fields.entity}"'
 
     async def find(
@@ -91,7 +97,7 @@ class Entities:
         Raises ApiRefusal ``ambiguous_id`` when several other stores do.
         """
         parameters = Parameters()
-        scope = f"{scoping.entity_rows(self._scope, parameters)} AND id = {parameters.add(entity_id)}"
+        scope = f"{self._rows(parameters)} AND id = {parameters.add(entity_id)}"
         if store is not None:
             scope += f" AND store_id = {parameters.add(store)}"
         places = await checked(
@@ -152,16 +158,18 @@ class Entities:
 
     def visible(self, stored: Stored) -> dict[str, Any]:
         """An entity as the installation may see it, with the id and the store that are the row's."""
-        redact(self._fields.entity, stored.document, self._fields.hidden)
+        redact(self._fields.entity, stored.document, self._reach.hidden_in(stored.store))
         return {**stored.document, "id": stored.id, "storeId": stored.store}
 
     def _matching(self, where: Any) -> tuple[str, Parameters]:
         parameters = Parameters()
-        scope = scoping.entity_rows(self._scope, parameters)
-        return (
-            f"{scope} AND data IS NOT NULL AND {condition(self._fields.compare, where or {}, parameters)}",
-            parameters,
-        )
+        asked = condition(self._fields.compare, where or {}, parameters)
+        return f"{self._rows(parameters)} AND data IS NOT NULL AND {asked}", parameters
+
+    def _rows(self, parameters: Parameters) -> str:
+        """Those of the stores that grant what the call needs, and the personal data that it has named so far."""
+        grants = [self._grant, *(GRANTS[kind] for kind in sorted(self._fields.used))]
+        return f"{scoping.entity_rows(self._scope, parameters)}{self._reach.rows(grants, parameters)}"
 
 
 def _stored(row: asyncpg.Record) -> Stored:

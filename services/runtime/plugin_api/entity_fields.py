@@ -6,12 +6,12 @@ value of another type does not match, and is not an error.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from services.runtime.commerce.personal_data import GRANTS, Hidden, kind_of_path
+from services.runtime.commerce.personal_data import GRANTS, Hidden, Kind, kind_of_path
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.values import to_sql
 from services.runtime.plugin_api.where import COMPARISONS, Parameters
@@ -51,10 +51,14 @@ class EntityField:
 
 @dataclass(frozen=True, slots=True)
 class EntityFields:
-    """The fields of one kind of entity that an installation may name; ``hidden`` people's data is not among them."""
+    """The fields of one kind of entity that an installation may name; ``hidden`` people's data is not among them.
+
+    ``used`` are the kinds of people whose data was named.
+    """
 
     entity: str
     hidden: Hidden
+    used: set[Kind] = field(default_factory=set)
 
     def find(self, name: Any) -> EntityField:
         """The field at a dotted path. Raises ApiRefusal ``unknown_field`` or ``permission_denied``."""
@@ -68,6 +72,8 @@ class EntityFields:
         kind = kind_of_path(self.entity, path)
         if kind in self.hidden:
             raise ApiRefusal("permission_denied", f"{name} is personal data: {GRANTS[kind]} is needed to use it")
+        if kind is not None:
+            self.used.add(kind)
         value = "(data #> '{" + ",".join(f'"{part}"' for part in path) + "}')"  # of SEGMENT's characters only
         return EntityField(value, f"outlet_text({value})")
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import asyncpg
 
 from services.common.events import ORGANIZATION_WIDE
-from services.runtime.commerce.personal_data import GRANTS, hidden_from, personal_members
+from services.runtime.commerce.personal_data import GRANTS, personal_members
 from services.runtime.plugin_api.documents import encode_document
 from services.runtime.plugin_api.entities import Entities, Stored
 from services.runtime.plugin_api.entity_changes import Change, merged, plain
@@ -15,6 +15,7 @@ from services.runtime.plugin_api.entity_fields import IDENTITY, EntityFields
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.groups import Arguments, Context, Group, method
 from services.runtime.plugin_api.permissions import granted, require
+from services.runtime.plugin_api.reach import Reach
 
 MAX_DOCUMENT_BYTES = 512 * 1024
 MAX_NAME_LENGTH = 200
@@ -68,7 +69,7 @@ class Models(Group):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._hidden = hidden_from(self.installation.grants)
+        self._reach = Reach(self.installation)
         self._changes = 0
 
     @method("models.find", Find)
@@ -97,8 +98,9 @@ class Models(Group):
                 raise ApiRefusal("invalid_value", f"id: {_NAME_RULE}")
             if values.get("storeId", store) != store:
                 raise ApiRefusal("invalid_value", f"storeId: it is created in {store!r:.80}; say another with store")
+            require(self.installation.at(store), f"{call.model}:create", f"create a {call.model} in {store!r:.80}")
             stored = Stored(store, entity_id, {"id": entity_id, **values})
-            self._check_people(call.model, {}, stored.document)
+            self._check_people(call.model, {}, stored)
             text = encode_document(stored.document, limit=MAX_DOCUMENT_BYTES)
             await change.publish("created", stored, text, await entities.insert(store, entity_id, text))
             return self._answer(entities, call.model, stored)
@@ -113,7 +115,7 @@ class Models(Group):
             if before is None:
                 return None
             stored = Stored(before.store, before.id, merged(before.document, values))
-            self._check_people(call.model, before.document, stored.document)
+            self._check_people(call.model, before.document, stored)
             text = encode_document(stored.document, limit=MAX_DOCUMENT_BYTES)
             await change.publish("updated", stored, text, await entities.replace(stored, text))
             return self._answer(entities, call.model, stored)
@@ -132,7 +134,7 @@ class Models(Group):
     async def _reading(self, model: ModelName) -> AsyncIterator[Entities]:
         require(self.installation, f"{model}:read", f"read a {model}")
         async with self.work.use(writes=False) as connection:
-            yield self._entities(model, connection)
+            yield self._entities(model, connection, "read")
 
     @asynccontextmanager
     async def _changing(self, model: ModelName, verb: str) -> AsyncIterator[tuple[Entities, Change]]:
@@ -140,10 +142,11 @@ class Models(Group):
         self._changes += 1
         number = self._changes
         async with self.work.use(writes=True) as connection:
-            yield self._entities(model, connection), Change(connection, self.invocation, model, number)
+            yield self._entities(model, connection, verb), Change(connection, self.invocation, model, number)
 
-    def _entities(self, model: ModelName, connection: asyncpg.Connection) -> Entities:
-        return Entities(connection, EntityFields(model, self._hidden), self.invocation.scope)
+    def _entities(self, model: ModelName, connection: asyncpg.Connection, verb: str) -> Entities:
+        fields = EntityFields(model, self._reach.hidden)
+        return Entities(connection, fields, self.invocation.scope, self._reach, f"{model}:{verb}")
 
     async def _locate(self, entities: Entities, call: Get | Update | Delete, *, lock: bool = False) -> Stored | None:
         if "\0" in call.id or "\0" in (call.store or ""):
@@ -162,20 +165,22 @@ class Models(Group):
             raise ApiRefusal("invalid_value", f"store: {_NAME_RULE}")
         return store
 
-    def _check_people(self, model: ModelName, before: dict[str, Any], after: dict[str, Any]) -> None:
+    def _check_people(self, model: ModelName, before: dict[str, Any], after: Stored) -> None:
         """Raise ApiRefusal when a change writes or removes what the installation may not see."""
-        known, wanted = (personal_members(model, document, self._hidden) for document in (before, after))
+        hidden = self._reach.hidden_in(after.store)
+        known, wanted = (personal_members(model, document, hidden) for document in (before, after.document))
         if known == wanted:
             return
         path = next(path for path in {**wanted, **known} if known.get(path) != wanted.get(path))
-        needed = " or ".join(GRANTS[kind] for kind in sorted(self._hidden))
+        needed = " or ".join(GRANTS[kind] for kind in sorted(hidden))
         raise ApiRefusal(
             "permission_denied", f"{'.'.join(map(str, path))} is personal data: {needed} is needed to change it"
         )
 
     def _answer(self, entities: Entities, model: ModelName, stored: Stored) -> dict[str, Any]:
         """A changed entity, as much of it as the installation may read."""
-        if granted(self.installation, f"{model}:read"):
+        read = f"{model}:read"
+        if granted(self.installation, read) and granted(self.installation.at(stored.store), read):
             return entities.visible(stored)
         return {"id": stored.id, "storeId": stored.store}
 

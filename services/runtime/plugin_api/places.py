@@ -3,10 +3,11 @@
 from typing import Any
 
 from services.common.events import ORGANIZATION_WIDE
-from services.runtime.commerce.personal_data import hidden_from, redact
+from services.runtime.commerce.personal_data import redact
 from services.runtime.plugin_api.documents import decode_document
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.groups import Arguments, Group, method
+from services.runtime.plugin_api.reach import Reach
 
 MAX_STORES = 5_000
 
@@ -41,7 +42,7 @@ class Places(Group):
         async with self.work.use(writes=False) as connection:
             text = await connection.fetchval(_STORE, self.installation.organization_id, store)
         known: dict[str, Any] = {} if text is None else decode_document(text)
-        redact("store", known, hidden_from(self.installation.grants))
+        redact("store", known, Reach(self.installation).hidden_in(store))
         return {**known, "id": store}
 
     @method("places.organization", AskOrganization)

@@ -63,7 +63,7 @@ class Guest:
         self._watch: asyncio.TimerHandle | None = None
         self._deadline = 0.0
         self._told: Callable[[int], None] = _nobody
-        self._scopes: dict[str, tuple[int, int]] = {}  # installation: (scope id, revision sent)
+        self._scopes: dict[tuple[str, str], tuple[int, int]] = {}  # installation, variant: (scope id, revision sent)
         self._parts = PartBuffer()
         self._alive: Alive | None = None
         self._inquest: asyncio.Task[None] | None = None
@@ -216,12 +216,12 @@ class Guest:
             await self._inquest
 
     def _scope(self, scope: ScopeData) -> int:
-        known = self._scopes.get(scope.installation_id)
+        known = self._scopes.get((scope.installation_id, scope.variant))
         if known is not None and known[1] == scope.revision:
             return known[0]
         number = len(self._scopes) + 1 if known is None else known[0]
         self._stream.send(Scope(number, scope.payload))
-        self._scopes[scope.installation_id] = (number, scope.revision)
+        self._scopes[scope.installation_id, scope.variant] = (number, scope.revision)
         return number
 
     def _receive(self, frame: GuestFrame) -> None:

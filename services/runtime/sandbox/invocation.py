@@ -18,11 +18,15 @@ NOTICE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ScopeData:
-    """What a guest may know of an installation: sent once per guest and revision. ``payload`` is msgpack of Facts."""
+    """What a guest may know of an installation, or of the ``variant`` that it is in some stores.
+
+    It is sent once per guest and revision. ``payload`` is msgpack of Facts.
+    """
 
     installation_id: str
     revision: int
     payload: bytes
+    variant: str = ""
 
 
 @dataclass(frozen=True, slots=True)

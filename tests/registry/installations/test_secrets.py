@@ -19,6 +19,7 @@ from tests.registry.topic import following
 from tests.registry.worker import FakeWorker, sets_config
 
 SECRET = "sk-live-2718281828"
+OF_A_STORE = "sk-store-1618033988"
 MASKED = {"set": True}
 SETTINGS = {
     "type": "object",
@@ -193,6 +194,8 @@ async def test_a_start_seals_what_was_stored_in_clear_and_what_a_former_key_seal
         plugin = await registry.publish(settingsSchema=SETTINGS)
         owners = [registry.caller("owner", organization) for organization in ("clear", "former", "lost")]
         clear, old, lost = [(await owner.install(plugin, config={"apiKey": SECRET}))["id"] for owner in owners]
+        elsewhere = await owners[1].put(f"/{old}/overrides/stores/s1", {"config": {"apiKey": OF_A_STORE}})
+        assert elsewhere.status_code == 200
     connection = await asyncpg.connect(dsn)
     change = "UPDATE installation SET config = $2::text::jsonb WHERE id = $1"
     await connection.execute(change, clear, f'{{"apiKey": "{SECRET}"}}')
@@ -205,12 +208,16 @@ async def test_a_start_seals_what_was_stored_in_clear_and_what_a_former_key_seal
             pass
     assert [each["installation"] for each in logs if each["event"] == "a secret cannot be read"] == [lost]
     assert SECRET not in await raw_database(dsn)
+    assert OF_A_STORE not in await raw_database(dsn)
     only = SecretKeys.parse(present)
     async with following(fresh_kafka_bootstrap) as topic:
         newest = {record.key: record.installation for record in await topic.to_end()}
     for found in (newest[clear], newest[old]):
         assert found
         assert opened(found, only) == SECRET
+    former_key = newest[old]
+    assert former_key
+    assert opened(former_key.at("s1"), only) == OF_A_STORE
     async with running_registry(*arguments, secret_keys=present):  # a start that finds nothing to do publishes nothing
         pass
     async with following(fresh_kafka_bootstrap) as topic:

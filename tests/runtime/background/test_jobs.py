@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanKind
 from outlet import _values
 from outlet._calls import JobCall, TickCall
 from outlet.manifest import JobDeclaration, ScheduleDeclaration
-from services.common.directory import Breaker, Directory, Installation
+from services.common.directory import Breaker, Directory, Installation, Variant
 from services.common.runtime_client import PluginFailed
 from services.common.tracing import OFF, Tracing
 from services.runtime.background import work
@@ -150,6 +150,17 @@ async def test_a_job_runs_after_the_hook_that_enqueued_it_was_committed(platform
     assert (job.id, job.name, job.attempt) == (made, "mail", 1)
     assert _values.decode(job.payload) == payload
     assert (await platform.effects(), await platform.waiting()) == (1, 0)
+
+
+async def test_a_job_runs_with_what_is_in_effect_in_its_store(platform: Platform) -> None:
+    here = Variant(place="store:s1", stores=("s1",), config={"rate": 2}, grants=("sale:read",))
+    found = msgspec.structs.replace(platform.installation, revision=2, variants=(here,))
+    platform.directory.put(found)
+    await platform.enqueue({"name": "mail"}, found=found.at("s1"))
+    runner, sandbox = platform.worker(emit)
+    assert await all_of(runner) == 1
+    scope = sandbox.calls[0][0].scope
+    assert (scope.variant, msgspec.msgpack.decode(scope.payload)["config"]) == ("store:s1", {"rate": 2})
 
 
 async def test_a_hook_that_is_undone_enqueues_nothing(platform: Platform) -> None:

@@ -11,7 +11,7 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from outlet.manifest import HookDeclaration, Host
-from services.common.directory import Directory, Installation
+from services.common.directory import Directory, Installation, Variant
 from services.common.events import DomainEvent
 from services.common.runtime_client import PluginFailed
 from services.runtime.delivery.arrivals import Arrival
@@ -22,6 +22,7 @@ from services.runtime.delivery.ledger import Ledger
 from services.runtime.invocation import source_of
 from services.runtime.invoker import Invoker
 from services.runtime.outbound.webhooks.feed import WebhookFeed
+from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.sandbox import GuestCall
 from tests.runtime.delivery.letters import published
 from tests.runtime.installations import installation
@@ -192,6 +193,37 @@ async def test_events_of_one_key_run_in_order_and_of_other_keys_beside_them(benc
     gate.set()
     await bench.notes.until_finished(3)
     assert order == [3, 1, 2]
+
+
+async def test_events_of_stores_that_differ_keep_the_order_of_their_key_and_each_its_own_grants(bench: Bench) -> None:
+    found = bench.directory.listeners("sale.created", "acme", "s1")[0]
+    withheld = Variant(place="store:s2", stores=("s2",), config={"rate": 2}, grants=())
+    found = msgspec.structs.replace(
+        found, revision=2, config={"rate": 1}, grants=("notify:send",), variants=(withheld,)
+    )
+    bench.directory.put(found)
+    seen: list[tuple[int, int, str]] = []
+
+    async def script(api: Api, call: GuestCall) -> bytes | None:
+        number = msgspec.json.decode(msgspec.msgpack.decode(call.payload)[-1])["number"]
+        rate = msgspec.msgpack.decode(call.scope.payload)["config"]["rate"]
+        try:
+            await api("notices.send", {"user": "u", "title": "t", "message": "hello"})
+        except ApiRefusal as refusal:
+            seen.append((number, rate, refusal.code))
+        else:
+            seen.append((number, rate, "sent"))
+        return None
+
+    dispatcher, _ = bench.dispatcher(script)
+    arrivals = [arrival(bench.notes, number) for number in range(6)]
+    for each in arrivals[1::2]:
+        each.event = msgspec.structs.replace(each.event, store="s2")
+    await bench.run(dispatcher, *arrivals)
+    await bench.notes.until_finished(6)
+    outcomes = ((1, "sent"), (2, "permission_denied"))
+    assert seen == [(number, *outcomes[number % 2]) for number in range(6)]
+    assert bench.notes.crashes == []
 
 
 async def test_a_failing_hook_is_reported_and_its_event_kept_for_another_attempt(bench: Bench) -> None:

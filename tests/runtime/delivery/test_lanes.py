@@ -8,11 +8,11 @@ from aiokafka import ConsumerRecord
 
 from outlet._frames import MAX_PAYLOAD
 from outlet.manifest import Limits
-from services.common.directory import Breaker, Installation, Library
+from services.common.directory import Breaker, Installation, Library, Variant
 from services.common.events import DomainEvent
 from services.common.tracing import OFF
 from services.runtime.delivery.arrivals import Arrival
-from services.runtime.delivery.lanes import HookRun, Lane
+from services.runtime.delivery.lanes import MOST_PASSED_OVER, HookRun, Lane
 from services.runtime.sandbox import RunningCall
 from tests.runtime.installations import installation
 
@@ -216,3 +216,91 @@ def test_events_wait_while_their_installation_is_updated(lane: Lane, endings: En
     endings.found = msgspec.structs.replace(endings.found, updating=True, revision=2)
     assert lane.take(*ALL) == []
     assert ids(endings.held) == ["e1"]
+
+
+def varied_lane(endings: Endings) -> Lane:
+    """A lane of an installation that is otherwise in the stores s2 and s3."""
+    variants = (
+        Variant(place="store:s2", stores=("s2",), config={"rate": 2}, grants=("customer:personal-data",)),
+        Variant(place="store:s3", stores=("s3",), config={"rate": 3}),
+    )
+    endings.found = msgspec.structs.replace(installation(config={"rate": 1}), variants=variants)
+    return Lane(endings.found, endings, 5.0)
+
+
+def sale_in(store: str, number: int, key: str, *, size: int = 2) -> Arrival:
+    made = arrival(number, key, size=size)
+    data = made.event.data if size > 2 else b'{"customer": {"email": "a@b.c"}}'
+    made.event = msgspec.structs.replace(made.event, store=store, data=data)
+    return made
+
+
+def told(lane: Lane) -> Any:
+    return msgspec.msgpack.decode(lane.scope.payload)["config"]["rate"]
+
+
+def test_events_of_stores_that_differ_are_given_apart_each_with_its_own_settings(endings: Endings) -> None:
+    lane = varied_lane(endings)
+    for number, store in enumerate(("s1", "s2", "s1", "s3", "s2", "elsewhere")):
+        lane.submit(sale_in(store, number, f"k{number}"))
+    given = []
+    while runs := lane.take(*ALL):
+        given.append((ids(runs), told(lane), lane.scope.variant))
+        assert {run.invocation.installation.config["rate"] for run in runs} == {told(lane)}
+    assert given == [
+        (["e0", "e2", "e5"], 1, ""),
+        (["e1", "e4"], 2, "store:s2"),
+        (["e3"], 3, "store:s3"),
+    ]
+
+
+def test_events_of_one_key_keep_their_order_when_their_stores_differ(endings: Endings) -> None:
+    lane = varied_lane(endings)
+    for number, store in enumerate(("s1", "s2", "s1", "s2")):
+        lane.submit(sale_in(store, number, "k"))
+    seen = []
+    while runs := lane.take(*ALL):
+        (run,) = runs
+        seen.append((run.event.id, run.invocation.installation.variant))
+        run.finish()
+    assert seen == [("e0", ""), ("e1", "store:s2"), ("e2", ""), ("e3", "store:s2")]
+    assert endings.emptied == 1
+
+
+def test_personal_data_is_in_the_events_of_the_store_that_granted_it_and_in_no_others(endings: Endings) -> None:
+    lane = varied_lane(endings)
+    for number, store in enumerate(("s2", "s1", "s3", "s2")):
+        lane.submit(sale_in(store, number, f"k{number}"))
+    runs = [run for _ in range(3) for run in lane.take(*ALL)]
+    assert {run.event.store: b"a@b.c" in run.event.data for run in runs} == {"s1": False, "s2": True, "s3": False}
+
+
+def test_a_lane_has_more_to_give_when_all_that_is_alike_must_go_alone(endings: Endings) -> None:
+    lane = varied_lane(endings)
+    lane.submit(sale_in("s2", 0, "a", size=MAX_PAYLOAD + 1))
+    lane.submit(sale_in("s1", 1, "b"))
+    assert ids(lane.take(*ALL)) == ["e1"]
+    (alone,) = endings.alone
+    assert alone.invocation.installation.variant == "store:s2"
+
+
+def test_only_so_many_events_are_passed_over_at_a_time(endings: Endings) -> None:
+    lane = varied_lane(endings)
+    lane.submit(sale_in("s1", 0, "first"))
+    for number in range(MOST_PASSED_OVER):
+        lane.submit(sale_in("s2", 1 + number, f"k{number}"))
+    lane.submit(sale_in("s1", 999, "last"))
+    assert ids(lane.take(*ALL)) == ["e0"]
+    assert len(lane.take(*ALL)) == MOST_PASSED_OVER
+    assert ids(lane.take(*ALL)) == ["e999"]
+
+
+def test_what_runs_keeps_the_installation_that_it_was_given_out_as(endings: Endings) -> None:
+    lane = varied_lane(endings)
+    lane.submit(sale_in("s2", 0, "a"))
+    (running,) = lane.take(*ALL)
+    assert endings.found is not None
+    endings.found = msgspec.structs.replace(endings.found, revision=2, variants=())
+    lane.submit(sale_in("s2", 1, "b"))
+    (following,) = lane.take(*ALL)
+    assert [run.invocation.installation.config["rate"] for run in (running, following)] == [2, 1]

@@ -17,7 +17,7 @@ from standardwebhooks import WebhookVerificationError
 
 from outlet import Api, ApiError, Webhook, _values
 from outlet.manifest import HookDeclaration, Host
-from services.common.directory import Directory, Installation
+from services.common.directory import Directory, Installation, Variant
 from services.common.events import DomainEvent
 from services.common.tracing import OFF, Tracing, of_headers
 from services.runtime.delivery.unit_of_work import UnitOfWork
@@ -215,6 +215,20 @@ async def test_only_granted_hosts_can_be_registered_and_are_sent_to(platform: Pl
     [delivery] = await platform.log(webhook)
     assert (delivery.status, delivery.response_code) == ("pending", None)
     assert "not granted" in delivery.error
+
+
+async def test_a_host_withheld_in_one_store_gets_no_event_of_it_and_those_of_others(platform: Platform) -> None:
+    webhook = await platform.register("sale.created")
+    withheld = Variant(place="store:s2", stores=("s2",), grants=())
+    found = msgspec.structs.replace(platform.found, variants=(withheld,), revision=2)
+    platform.directory.put(found)
+    for store in ("s1", "s2"):
+        event = msgspec.structs.replace(sale(f"e-{store}"), store=store)
+        await platform.feed.consume(platform.pool, [(found.at(store), event, None)])
+    await platform.send()
+    assert [verified(webhook, each)["store"] for each in platform.receiver.requests] == ["s1"]
+    errors = {delivery.status: delivery.error or "" for delivery in await platform.log(webhook)}
+    assert "not granted" in errors["pending"]
 
 
 async def test_a_receiver_inside_is_not_reached(platform: Platform) -> None:

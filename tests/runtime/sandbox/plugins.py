@@ -79,6 +79,7 @@ class Caller:
         self.config: dict[str, Any] = {}
         self.revision = 1
         self.installation = "installation-1"
+        self.variant = ""
         self.wanted = plugin.manifest.limits
 
     async def hook(self, data: Any = None, *, event: str = "sale.created", **options: Any) -> bytes:
@@ -108,7 +109,7 @@ class Caller:
         alone: bool = False,
     ) -> bytes:
         facts = {"organization": self.key.organization, "store": None, "config": self.config}
-        scope = ScopeData(self.installation, self.revision, msgspec.msgpack.encode(facts))
+        scope = ScopeData(self.installation, self.revision, msgspec.msgpack.encode(facts), self.variant)
         call = GuestCall(kind, target, scope, payload)
         return await self.pool.invoke(
             self.key, call, api or Recorder(), deadline=deadline, alone=alone, wanted=self.wanted

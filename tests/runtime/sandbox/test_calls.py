@@ -162,7 +162,9 @@ async def test_lifecycle_hooks_run_and_undeclared_ones_succeed(start_plugin: Sta
     assert await caller.lifecycle("onUninstall") == b""
 
 
-async def test_each_call_sees_the_settings_of_its_own_revision_and_installation(start_plugin: StartPlugin) -> None:
+async def test_each_call_sees_the_settings_of_its_own_revision_installation_and_store(
+    start_plugin: StartPlugin,
+) -> None:
     caller = start_plugin("""
         @plugin.route("GET", "/rate")
         async def rate(api: Api) -> dict:
@@ -176,8 +178,10 @@ async def test_each_call_sees_the_settings_of_its_own_revision_and_installation(
         arrived.release()
         await gate.wait()
 
-    async def call_with(config: dict[str, Any], revision: int, installation: str) -> asyncio.Task[Any]:
-        caller.config, caller.revision, caller.installation = config, revision, installation
+    async def call_with(
+        config: dict[str, Any], revision: int, installation: str, variant: str = ""
+    ) -> asyncio.Task[Any]:
+        caller.config, caller.revision, caller.installation, caller.variant = config, revision, installation, variant
         task = asyncio.create_task(caller.route("GET", "/rate", api=slow))
         await arrived.acquire()
         return task
@@ -186,11 +190,15 @@ async def test_each_call_sees_the_settings_of_its_own_revision_and_installation(
         await call_with({"rate": 1}, 1, "installation-1"),
         await call_with({"rate": 2, "exact": 0.1}, 2, "installation-1"),
         await call_with({"rate": 3}, 1, "installation-2"),
+        await call_with({"rate": 4}, 1, "installation-2", "store:s1"),
+        await call_with({"rate": 3}, 1, "installation-2"),
     ]
     gate.set()
     assert [json.loads(result.body) for result in await asyncio.gather(*calls)] == [
         {"before": 1, "after": 1, "exact": 0},
         {"before": 2, "after": 2, "exact": "0.3"},
+        {"before": 3, "after": 3, "exact": 0},
+        {"before": 4, "after": 4, "exact": 0},
         {"before": 3, "after": 3, "exact": 0},
     ]
     assert len(caller.pool) == 1

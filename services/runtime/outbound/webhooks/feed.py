@@ -104,6 +104,11 @@ async def owe(connection: asyncpg.Connection, owed: Iterable[Owed]) -> None:
         await connection.execute(_OWE, *map(list, zip(*rows, strict=True)))
 
 
+def store_of(payload: bytes) -> str:
+    """The store that what a receiver gets is about."""
+    return msgspec.json.decode(payload, type=_Payload).store
+
+
 def _payload(event: DomainEvent) -> bytes | None:
     try:
         msgspec.json.decode(event.data)

@@ -14,6 +14,7 @@ from services.common.tracing import OFF, Tracing, current, headers_of
 from services.runtime.outbound.client import OutboundClient, ResponseTooLarge, ResponseUnreadable
 from services.runtime.outbound.destinations import destination
 from services.runtime.outbound.guard import AddressRefused
+from services.runtime.outbound.webhooks.feed import store_of
 from services.runtime.outbound.webhooks.queue import Delivery, DeliveryQueue, Outcome
 from services.runtime.outbound.webhooks.signing import signed_headers
 from services.runtime.outbound.webhooks.spans import attempting, concluded
@@ -97,10 +98,11 @@ class WebhookSender:
             log.warning("a webhook's delivery waits for the end of its lease", error=repr(error))
 
     async def _attempt(self, delivery: Delivery) -> None:
-        installation = self._directory.get(delivery.installation_id)
-        if installation is None or installation.status != "active":
+        installed = self._directory.get(delivery.installation_id)
+        if installed is None or installed.status != "active":
             await self._queue.release(delivery, UNTIL_ACTIVE)
             return
+        installation = installed.at(store_of(delivery.payload)) if installed.variants else installed
         with attempting(self._tracing, installation, delivery) as span:
             outcome = await self._send(installation, delivery)
             concluded(span, outcome)
