@@ -8,6 +8,7 @@ from outlet.signing import HEADER, PublicKey, SignatureError, Statement
 from services.common.auth import Caller
 from services.common.errors import Conflict, NotFound, Unprocessable
 from services.common.provenance import Provenance
+from services.registry.audit.trail import record
 from services.registry.database import Transaction
 from services.registry.publisher_keys.repository import PublisherKeyRepository
 from services.registry.publisher_keys.schemas import KeyRequest, PublisherKeyDocument
@@ -42,6 +43,9 @@ class PublisherKeyService:
             found = await keys.lock(caller.organization, key.id)
             if found is None or found.revoked_at is not None:
                 raise _revoked(key.id)
+            if new:
+                about, after = {"keyId": key.id}, {"name": wanted.name}
+                await record(session, caller.organization, caller, "publisher-key.register", about, after=after)
         log.info("publisher key registered", organization=caller.organization, key=key.id, new=new)
         return PublisherKeyDocument.model_validate(found), new
 
@@ -54,6 +58,7 @@ class PublisherKeyService:
                 raise NotFound("The organization has no such key.", code="publisher_key_not_found")
             if found.revoked_at is None:
                 await keys.revoke(found, caller.subject)
+                await record(session, caller.organization, caller, "publisher-key.revoke", {"keyId": key_id})
         log.info("publisher key revoked", organization=caller.organization, key=key_id)
         return PublisherKeyDocument.model_validate(found)
 

@@ -9,6 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.common.auth import Caller, Role
 from services.common.errors import NotFound, Unprocessable
 from services.common.wire import Page, decode_cursor, encode_cursor, invalid_cursor
+from services.registry.audit.trail import record
 from services.registry.catalogue.levels import Level
 from services.registry.catalogue.repository import CatalogueRepository
 from services.registry.database import Transaction
@@ -103,12 +104,17 @@ class SubmissionService:
             await catalogue.lock(plugin_id)
             submission, plugin, found = await _row(session, caller, plugin_id, version)
             approved = wanted.decision == "approve"
+            before = {"status": str(submission.status), "level": str(found.level)}
             submission.status = ReviewStatus.APPROVED if approved else ReviewStatus.REFUSED
             submission.decided_at = await SubmissionRepository(session).now()
             submission.decided_by, submission.comment = caller.subject, wanted.comment
             found.level = wanted.level if approved else Level.PRIVATE
             await catalogue.refresh_latest(plugin)
             document = SubmissionDocument.of(submission, plugin, found)
+            after = {"status": str(submission.status), "level": str(found.level), "comment": wanted.comment}
+            about = {"pluginId": plugin_id, "version": version}
+            for organization in sorted({caller.organization, plugin.publisher_organization}):
+                await record(session, organization, caller, "submission.decide", about, before=before, after=after)
         log.info("submission decided", plugin=plugin_id, version=version, level=found.level, by=caller.subject)
         return document
 

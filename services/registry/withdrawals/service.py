@@ -7,6 +7,7 @@ import structlog
 from services.common.auth import Caller
 from services.common.errors import Forbidden, NotFound
 from services.common.workers import WorkerSource
+from services.registry.audit.trail import record
 from services.registry.catalogue.repository import CatalogueRepository
 from services.registry.database import Transaction
 from services.registry.installations.announcement import announce_version
@@ -35,6 +36,7 @@ class WithdrawalService:
                 raise Forbidden(
                     f"The plugin {plugin_id!r} belongs to another publisher.", code="plugin_of_another_publisher"
                 )
+            before = {"yanked": version.yanked_at is not None, "reason": version.yank_reason}
             version.yanked_at = None if reason is None else await InstallationRepository(session).now()
             version.yanked_by = None if reason is None else caller.subject
             version.yank_reason = reason
@@ -47,6 +49,9 @@ class WithdrawalService:
                 reason=version.yank_reason,
                 latest_version=plugin.latest_version,
             )
+            after = {"yanked": reason is not None, "reason": reason}
+            about = {"pluginId": plugin_id, "version": version_name}
+            await record(session, caller.organization, caller, "version.yank", about, before=before, after=after)
         log.info("version yanked" if reason else "version offered again", plugin=plugin_id, version=version_name)
         return document
 
@@ -55,12 +60,17 @@ class WithdrawalService:
         async with self._transaction() as session:
             catalogue = CatalogueRepository(session)
             plugin, version = await _lock(catalogue, plugin_id, version_name)
+            before = {"revoked": version.revoked_at is not None, "reason": version.revocation_reason}
             version.revoked_at = None if reason is None else await InstallationRepository(session).now()
             version.revoked_by = None if reason is None else caller.subject
             version.revocation_reason = reason
             await catalogue.refresh_latest(plugin)
             announced = await announce_version(session, version)
             version.announced_revision = announced.revision
+            after = {"revoked": reason is not None, "reason": reason}
+            about = {"pluginId": plugin_id, "version": version_name, "installations": announced.installations}
+            for organization in sorted({caller.organization, plugin.publisher_organization}):
+                await record(session, organization, caller, "version.revoke", about, before=before, after=after)
         self._announced()
         what = "version revoked" if reason else "revocation lifted"
         log.warning(

@@ -81,6 +81,55 @@ async def test_the_life_of_an_installation_is_told(worker: FakeWorker, registry:
     assert (await verified(owner))["valid"]
 
 
+async def test_updates_and_what_places_have_otherwise_are_told(
+    worker: FakeWorker, registry: LocalRegistry, owner: Client
+) -> None:
+    personal = {"name": "customer:personal-data", "purpose": "to write to them"}
+    wishes = [{"name": "customer:read", "purpose": "to count"}, personal]
+    plugin_id = await registry.publish(permissions=wishes)
+    found = await owner.install(plugin_id, version="1.0.0", grants=["customer:read"])
+    await registry.publish(plugin_id, "1.1.0", permissions=wishes)
+    path = f"/{found['id']}"
+    since = len(await entries(owner))
+    assert (await owner.put("/policies/updates", {"policy": "patch"})).status_code == 200
+    assert (await owner.post(f"{path}/update", {})).status_code == 200
+    assert (await owner.post(f"{path}/rollback")).status_code == 200
+    assert (await owner.put("/regions/north", {"name": "North", "stores": ["n1"]})).status_code == 200
+    override = {"config": {"rate": 5}, "grants": {"customer:personal-data": True}}
+    assert (await owner.put(f"{path}/overrides/regions/north", override)).status_code == 200
+    assert (await owner.delete(f"{path}/overrides/regions/north")).status_code == 204
+    log = (await entries(owner))[since:]
+    assert told(log) == [
+        ("update-policy.set", "done"),
+        ("installation.update", "begun"),
+        ("installation.update", "done"),
+        ("installation.roll-back", "done"),
+        ("region.set", "done"),
+        ("override.set", "done"),
+        ("personal-data.given", "done"),
+        ("override.set", "done"),
+        ("personal-data.taken", "done"),
+    ]
+    assert (log[2]["before"]["version"], log[2]["after"]["version"]) == ("1.0.0", "1.1.0")
+    assert log[5]["about"]["place"] == log[6]["about"]["place"] == "region:north"
+    assert (log[5]["after"]["config"], log[7]["after"]) == ({"rate": 5}, {})
+    assert (await verified(owner))["valid"]
+
+
+async def test_what_becomes_of_a_version_is_told_to_its_publisher_and_to_who_decided(registry: LocalRegistry) -> None:
+    plugin_id = await registry.publish()
+    publisher = registry.caller("publisher", PUBLISHER)
+    reviewer = registry.caller("reviewer")
+    version = f"/marketplace/{plugin_id}/versions/1.0.0"
+    assert (await publisher.put(f"{version}/yank", {"reason": "counts twice"})).status_code == 200
+    assert (await reviewer.put(f"{version}/revocation", {"reason": "steals"})).status_code == 200
+    log = await entries(registry.caller("owner", PUBLISHER), pluginId=plugin_id)
+    assert told(log) == [("plugin.publish", "done"), ("version.yank", "done"), ("version.revoke", "done")]
+    assert log[-1]["by"]["role"] == "reviewer"
+    (decided,) = await entries(registry.caller("owner", reviewer.organization), pluginId=plugin_id)
+    assert (decided["action"], decided["after"]["reason"]) == ("version.revoke", "steals")
+
+
 async def test_who_and_from_where_is_told(
     worker: FakeWorker, registry: LocalRegistry, owner: Client, plugin_id: str
 ) -> None:
