@@ -93,6 +93,8 @@ async def overridable(
         raise Conflict("onInstall has not succeeded yet.", code="not_installed", remedy="Install the plugin first.")
     if operations is not None:
         operations.check_idle(installation, await installations.now())
+    if installation.updating:
+        raise Conflict("The installation is being updated.", code="operation_in_progress", remedy="Wait for its end.")
     return row
 
 

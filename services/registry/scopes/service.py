@@ -70,7 +70,7 @@ class OverrideService:
             reading = await Reading.of(session, row, (level, place))
             reading.check_unchanged(former)
             present = reading.at(level, place)
-            was, grants = _shown(reading, present), _granted_somewhere(reading, present)
+            was, grants = _shown(reading, present), _granted_in(reading, level, place, reading.overrides)
             if override is not None:
                 await scopes.put(override)
             elif present is not None:
@@ -80,7 +80,7 @@ class OverrideService:
             about = named(row[0]) | {"place": f"{level}:{place}"}
             after = _shown(reading, override)
             await record(session, caller.organization, caller, "override.set", about, before=was, after=after)
-            given = _granted_somewhere(reading, override)
+            given = _granted_in(reading, level, place, reading.but(level, place, override))
             await record_personal_data(session, caller.organization, caller, about, before=grants, after=given)
         self._operations.announced()
 
@@ -116,10 +116,12 @@ def _shown(reading: Reading, override: InstallationOverride | None) -> dict[str,
     return {"config": config, "removed": override.removed, "grants": override.grants}
 
 
-def _granted_somewhere(reading: Reading, override: InstallationOverride | None) -> list[str]:
-    """What is granted in the place: what the override says, else as the organization does."""
-    changes = {} if override is None else override.grants
-    return [name for name in reading.manifest.wanted_grants() if changes.get(name, name in reading.row[0].grants)]
+def _granted_in(
+    reading: Reading, level: Level, place: str, overrides: Sequence[InstallationOverride]
+) -> tuple[str, ...]:
+    """All that is granted in a place when these are the overrides."""
+    region, store = (place, None) if level == "region" else (reading.regions.get(place), place)
+    return granted(reading.row[0].grants, Layers.of(overrides).at(region, store), reading.manifest)
 
 
 def _check_gains_nothing(caller: Caller, reading: Reading, overrides: Sequence[InstallationOverride]) -> None:

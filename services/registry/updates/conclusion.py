@@ -18,6 +18,8 @@ from services.registry.installations.publication import PublicationLog
 from services.registry.installations.repository import InstallationRepository
 from services.registry.installations.trail import ACTIONS, OUTCOMES, record_change, shown
 from services.registry.models import Installation, InstallationError, PluginVersion
+from services.registry.scopes.resolution import check_variants
+from services.registry.scopes.variants import read_variants
 from services.registry.updates.models import PendingUpdate, PreviousVersion
 from services.registry.updates.repository import UpdateRepository
 
@@ -100,6 +102,7 @@ async def _config(
             secrets = manifest.secret_settings()
             sealed = [name for name in secrets if name in config]
             config = await complete_config(config, manifest.settings_schema, secrets=secrets, sealed=sealed)
+            await check_variants(config, manifest, await read_variants(session, installation, manifest))
         except Unprocessable as error:
             config = pending.config
             why = f"Settings that changed during the update do not fit version {version.version}: {error.members}"

@@ -13,7 +13,7 @@ from tests.registry.setting_changes.test_setting_changes import change, send, un
 from tests.registry.topic import following
 from tests.registry.worker import FAILS, SUCCEEDS, FakeWorker, sets_config
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
     "properties": {
@@ -395,3 +395,37 @@ async def test_changes_at_the_same_time_are_all_in_effect_or_refused(owner: Clie
     assert taken
     assert others <= {(409, "changed_meanwhile")}
     assert {each["placeId"] for each in (await owner.get(f"/{installed}/overrides")).json()["items"]} == taken
+
+
+async def test_an_update_that_does_not_fit_some_place_is_refused_and_another_takes_the_overrides_along(
+    registry: LocalRegistry, owner: Client, installed: str, plugin_id: str
+) -> None:
+    await override(owner, installed, "stores/n1", config={"rate": 7})
+    rates = {**SETTINGS["properties"], "rate": {"type": "number", "maximum": 5, "default": 1}}
+    await registry.publish(
+        plugin_id, "1.1.0", settingsSchema={**SETTINGS, "properties": rates}, permissions=PERMISSIONS
+    )
+    refused = await owner.post(f"/{installed}/update", {"version": "1.1.0"})
+    assert refusal(refused) == (422, "invalid_places")
+    assert [error["place"] for error in refused.json()["errors"]] == ["store:n1"]
+    await override(owner, installed, "stores/n1", config={"rate": 4})
+    updated = await owner.post(f"/{installed}/update", {"version": "1.1.0"})
+    assert updated.status_code == 200, updated.text
+    assert settings(await effective(owner, installed, "n1"))["rate"] == (4, "store:n1")
+
+
+async def test_the_audit_log_has_what_was_overridden_and_the_personal_data_that_a_region_had_given(
+    owner: Client, installed: str
+) -> None:
+    await override(owner, installed, "regions/north", grants={"customer:personal-data": True})
+    await override(owner, installed, "stores/n1", config={"apiKey": SECRET})
+    await override(owner, installed, "stores/n1", grants={"customer:personal-data": False})
+    answer = await owner.get("/audit")
+    assert SECRET not in answer.text
+    entries = answer.json()["items"]
+    assert {"region.set", "override.set"} <= {entry["action"] for entry in entries}
+    personal = [entry for entry in entries if entry["action"].startswith("personal-data")]
+    assert [entry["about"]["place"] for entry in sorted(personal, key=lambda entry: entry["at"])] == [
+        "region:north",
+        "store:n1",
+    ]
