@@ -75,7 +75,9 @@ async def test_revisions_grow_along_the_topic_under_concurrent_changes(
     last = max(document["revision"] for document in installed)
     async with following(registry_bootstrap) as topic:
         await topic.until(lambda record: record.revision == last)
-        revisions = [record.revision for record in topic.seen]
+        # A registry that starts publishes anew what the embedded broker has forgotten of other tests' installations.
+        own = {document["id"] for document in installed}
+        revisions = [record.revision for record in topic.seen if record.key in own]
     assert revisions == sorted(set(revisions))
 
 
