@@ -172,7 +172,9 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     app.state.update_keeper = UpdateKeeper(transaction, app.state.updates, operations)
     app.state.bulk = BulkService(transaction, keys)
     carrier = Carrier(app.state.installations, app.state.updates, app.state.dependencies, keys)
-    app.state.bulk_keeper = BulkKeeper(transaction, carrier, settings.bulk_at_once)
+    app.state.bulk_keeper = BulkKeeper(
+        transaction, carrier, settings.bulk_at_once, patience=2 * operations.marker_lifetime
+    )
     app.state.regions = RegionService(transaction, operations)
     app.state.overrides = OverrideService(transaction, operations, keys)
     app.state.scope_queries = ScopeQueries(transaction)

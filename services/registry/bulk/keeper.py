@@ -24,18 +24,21 @@ log = structlog.get_logger(__name__)
 
 PAUSE = timedelta(seconds=2)
 """Before a store is tried again where somebody else was at it, or no worker could be reached."""
-PATIENCE = timedelta(minutes=2)
-"""For how long it is; longer than an operation of a registry that died keeps others out."""
 PASSING = frozenset({"conflict", "operation_in_progress", "operation_superseded", "changed_meanwhile"})
 
 
 class BulkKeeper:
-    """Does at most ``at_once`` stores at a time."""
+    """Does at most ``at_once`` stores at a time.
 
-    def __init__(self, transaction: Transaction, carrier: Carrier, at_once: int) -> None:
+    Where it is not the time for a store, it is tried again for as long as ``patience``: longer than an operation of a
+    registry that died keeps others out.
+    """
+
+    def __init__(self, transaction: Transaction, carrier: Carrier, at_once: int, patience: timedelta) -> None:
         self._transaction = transaction
         self._carrier = carrier
         self._at_once = at_once
+        self._patience = patience
 
     async def run(self, pause: float) -> None:
         """Do what is due, pause for some seconds when nothing is, and so on until cancelled."""
@@ -105,9 +108,9 @@ class BulkKeeper:
         async with self._transaction() as session:
             bulk = BulkRepository(session)
             present_job = await bulk.lock(job.id)
-            if present_job is None or await bulk.waited(item) > PATIENCE:
+            if present_job is None or await bulk.waited(item) > self._patience:
                 return False
-            await bulk.put_back(item, PAUSE)
+            await bulk.put_back(item, PAUSE, untouched=not isinstance(error, Unavailable))
             if present_job.cancelled_at is not None:
                 await bulk.skip_waiting(job.id)
         return True

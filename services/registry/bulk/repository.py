@@ -117,9 +117,10 @@ class BulkRepository:
         ended = {"ended_at": func.now(), "lease": None, "leased_until": None}
         await self._change(item, state=state, code=code, detail=told, installation_id=installation_id, **ended)
 
-    async def put_back(self, item: BulkItem, pause: timedelta) -> None:
-        """Let the store be tried again after a pause."""
-        await self._change(item, state="waiting", due_at=func.now() + pause, lease=None, leased_until=None)
+    async def put_back(self, item: BulkItem, pause: timedelta, *, untouched: bool) -> None:
+        """Let the store be tried again after a pause; ``untouched``: it is known that this attempt changed nothing."""
+        known = {"from_version": None} if untouched else {}
+        await self._change(item, state="waiting", due_at=func.now() + pause, lease=None, leased_until=None, **known)
 
     async def skip_waiting(self, job_id: UUID) -> int:
         """Leave undone what has not begun; how many stores."""

@@ -14,6 +14,9 @@ from tests.registry.platform import Client, LocalRegistry
 from tests.registry.updates.test_updates import MORE
 from tests.registry.worker import FAILS, SUCCEEDS, Behaviour, FakeWorker
 
+BUSY = "UPDATE installation SET operation_id = $2, operation_started_at = now() WHERE plugin_id = $1"
+IDLE = "UPDATE installation SET operation_id = NULL, operation_started_at = NULL WHERE plugin_id = $1"
+DUE = "UPDATE bulk_item SET due_at = now() WHERE state = 'waiting'"
 STORES = [f"s{number}" for number in range(6)]
 
 
@@ -219,17 +222,44 @@ async def test_a_store_where_something_else_is_under_way_is_tried_again(
     registry: LocalRegistry, owner: Client, plugin_id: str, worker: FakeWorker
 ) -> None:
     await done(registry, owner, "install", plugin_id, stores=["s0"])
-    busy = "UPDATE installation SET operation_id = $2, operation_started_at = now() WHERE plugin_id = $1"
-    await execute(registry, busy, plugin_id, uuid4())
+    await execute(registry, BUSY, plugin_id, uuid4())
     path = await begin(owner, "activate", plugin_id, ["s0", "s1"])
     await turn(registry)
     assert by_store(await read(owner, path)) == {"s0": ("waiting", None), "s1": ("failed", "not_installed")}
-    idle = "UPDATE installation SET operation_id = NULL, operation_started_at = NULL WHERE plugin_id = $1"
-    await execute(registry, idle, plugin_id)
-    await execute(registry, "UPDATE bulk_item SET due_at = now() WHERE state = 'waiting'")
+    await execute(registry, IDLE, plugin_id)
+    await execute(registry, DUE)
     await turn(registry)
     job = await read(owner, path)
     assert (by_store(job)["s0"], job["state"]) == (("done", None), "completed")
+
+
+async def test_a_store_that_stays_busy_has_failed_in_the_end(
+    registry: LocalRegistry, owner: Client, plugin_id: str, worker: FakeWorker
+) -> None:
+    await done(registry, owner, "install", plugin_id, stores=["s0"])
+    await execute(registry, BUSY, plugin_id, uuid4())
+    path = await begin(owner, "activate", plugin_id, ["s0"])
+    await turn(registry)
+    later = "UPDATE bulk_item SET due_at = now(), begun_at = now() - interval '1 hour' WHERE state = 'waiting'"
+    await execute(registry, later)
+    await turn(registry)
+    assert by_store(await read(owner, path)) == {"s0": ("failed", "operation_in_progress")}
+
+
+async def test_what_others_do_meanwhile_is_not_taken_for_the_jobs_own_work(
+    registry: LocalRegistry, owner: Client, plugin_id: str, worker: FakeWorker
+) -> None:
+    installed = await owner.install(plugin_id, storeId="s0")
+    await execute(registry, BUSY, plugin_id, uuid4())
+    path = await begin(owner, "rollback", plugin_id, ["s0"])
+    await turn(registry)
+    await execute(registry, IDLE, plugin_id)
+    await registry.publish(plugin_id, "1.1.0")
+    assert (await owner.post(f"/{installed['id']}/update", {})).status_code == 200
+    await execute(registry, DUE)
+    await turn(registry)
+    assert by_store(await read(owner, path)) == {"s0": ("done", None)}
+    assert (await owner.read(installed["id"]))["version"] == "1.0.0"
 
 
 async def test_a_region_stands_for_its_stores(
