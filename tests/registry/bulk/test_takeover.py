@@ -11,7 +11,9 @@ import pytest
 
 from proto import runtime_pb2 as pb
 from services.common.directory import Installation
-from services.common.secret_settings import new_key
+from services.common.secret_settings import SecretKeys, new_key
+from services.registry.bulk.asking import config_of
+from services.registry.bulk.repository import BulkRepository
 from tests.registry.bulk.test_bulk import begin, by_store, execute, read, statuses, turn
 from tests.registry.installations.test_secrets import SECRET, SETTINGS
 from tests.registry.platform import LocalRegistry, running_registry
@@ -112,3 +114,18 @@ async def test_a_jobs_configuration_is_sealed_and_no_answer_shows_it(
     await turn(second)
     assert (await read(owner, path))["done"] == 1
     assert (await owner.get(pluginId=plugin_id)).json()["items"][0]["config"]["apiKey"] == {"set": True}
+
+
+async def test_a_job_that_waits_is_sealed_with_the_new_key_when_keys_are_changed(
+    database: Callable[[str], Awaitable[str]], workers_url: str, kafka_brokers: list[str], tmp_path: Path
+) -> None:
+    dsn, broker, directory, new = await database("bulk_keys"), kafka_brokers[0], tmp_path / "keys", new_key()
+    async with running_registry(dsn, workers_url, broker, directory, secret_keys=KEY) as registry:
+        plugin_id = await registry.publish(settingsSchema=SETTINGS)
+        await begin(registry.caller("owner"), "install", plugin_id, ["s0"], config={"apiKey": SECRET})
+    async with (
+        running_registry(dsn, workers_url, broker, directory, secret_keys=f"{new},{KEY}") as registry,
+        registry.app.state.transaction() as session,
+    ):
+        (job,) = await BulkRepository(session).with_config()
+    assert config_of(job, SecretKeys.parse(new)) == {"apiKey": SECRET}
