@@ -16,6 +16,7 @@ from services.registry.bulk.forecast import forecast
 from services.registry.bulk.models import BulkItem, BulkJob
 from services.registry.bulk.repository import OPEN, BulkRepository
 from services.registry.bulk.schemas import (
+    BulkForecast,
     BulkItemDocument,
     BulkJobDetails,
     BulkJobDocument,
@@ -33,6 +34,9 @@ from services.registry.models import PluginVersion
 from services.registry.scopes.repository import ScopeRepository
 
 MAX_STORES = 10_000
+MAX_FORESEEN = 2_000
+"""A dry run is answered at once, and takes some milliseconds for each store."""
+LOOKED_AT_TOGETHER = 100
 _OF_JOB = ("id", "action", "plugin_id", "version", "created_at", "created_by", "cancelled_at")
 
 
@@ -61,10 +65,11 @@ class BulkService:
     async def preview(self, caller: Caller, wanted: BulkRequest) -> BulkPreview:
         """What a job would do, store by store, as things stand now."""
         job, stores, target = await self._prepare(caller, wanted)
-        found = []
-        for store in stores:
+        found: list[BulkForecast] = []
+        for begin in range(0, len(stores), LOOKED_AT_TOGETHER):
             async with self._transaction() as session:
-                found.append(await forecast(session, job, store, target, wanted.config))
+                together = stores[begin : begin + LOOKED_AT_TOGETHER]
+                found += [await forecast(session, job, store, target, wanted.config) for store in together]
         counts = {outcome: sum(each.outcome == outcome for each in found) for outcome in ("act", "skip", "refuse")}
         return BulkPreview(action=wanted.action, plugin_id=job.plugin_id, version=job.version, stores=found, **counts)
 
@@ -126,7 +131,8 @@ class BulkService:
         _check_place(caller)
         target = None
         async with self._transaction() as session:
-            stores = await _chosen(session, caller.organization, wanted.selection)
+            most = MAX_FORESEEN if wanted.dry_run else MAX_STORES
+            stores = await _chosen(session, caller.organization, wanted.selection, most)
             if wanted.action in ("install", "update"):
                 target = await wanted_version(session, wanted.plugin_id, wanted.version, caller.organization)
         if target is not None:
@@ -150,7 +156,7 @@ class BulkService:
         return job, stores, target
 
 
-async def _chosen(session: AsyncSession, organization: str, wanted: BulkSelection) -> list[str]:
+async def _chosen(session: AsyncSession, organization: str, wanted: BulkSelection, most: int) -> list[str]:
     """The stores that are meant, each once. Raises NotFound or Unprocessable."""
     scopes = ScopeRepository(session)
     by_region = await scopes.stores(organization) if wanted.regions else {}
@@ -159,9 +165,9 @@ async def _chosen(session: AsyncSession, organization: str, wanted: BulkSelectio
             raise NotFound(f"There is no region {region!r}.", code="region_not_found")
     of_regions = [store for region in wanted.regions for store in sorted(by_region.get(region, ()))]
     stores = [*dict.fromkeys([*wanted.stores, *of_regions])]
-    if not 0 < len(stores) <= MAX_STORES:
-        what = "No store is in these regions." if not stores else f"{len(stores):,} stores are too many for one job."
-        fault = {"path": "selection", "message": f"choose from 1 to {MAX_STORES:,} stores"}
+    if not 0 < len(stores) <= most:
+        what = "No store is in these regions." if not stores else f"{len(stores):,} stores are too many at once."
+        fault = {"path": "selection", "message": f"choose from 1 to {most:,} stores"}
         raise Unprocessable(what, code="invalid_selection", errors=[fault])
     return stores
 

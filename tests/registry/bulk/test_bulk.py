@@ -277,6 +277,8 @@ async def test_a_region_stands_for_its_stores(
     [
         ({"selection": {"regions": ["theirs"]}}, 404, "region_not_found"),
         ({"selection": {}}, 422, "invalid_request"),
+        ({"selection": {"stores": [f"s{n}" for n in range(2001)]}, "dryRun": True}, 422, "invalid_selection"),
+        ({"selection": {"regions": ["empty"]}}, 422, "invalid_selection"),
         ({"version": "9.9.9"}, 404, "version_not_found"),
         ({"pluginId": "no-such-plugin"}, 404, "plugin_not_found"),
         ({"config": {"rate": -1}}, 422, "invalid_config"),
@@ -289,6 +291,7 @@ async def test_what_is_wrong_for_all_stores_is_refused_at_once(
     registry: LocalRegistry, owner: Client, plugin_id: str, wanted: dict[str, Any], status: int, code: str
 ) -> None:
     await registry.caller("owner").put("/regions/theirs", {"name": "Theirs", "stores": ["x"]})
+    await owner.put("/regions/empty", {"name": "Empty", "stores": []})
     refused = await owner.post("/bulk", ask("install", plugin_id) | wanted)
     assert (refused.status_code, refused.json()["code"]) == (status, code), refused.text
     assert (await owner.get("/bulk")).json()["items"] == []
