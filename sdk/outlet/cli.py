@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from outlet.commands import audit, console, dead_letters, keys
+from outlet.commands import audit, bulk, console, dead_letters, keys
 from outlet.commands.token import parse_lifetime
 from outlet.local.errors import PlatformError
 from outlet.local.roles import Role
@@ -27,6 +27,7 @@ app.add_typer(
 
 app.add_typer(keys.app, name="keys", help="Make and register the keys that packages are signed with.")
 app.add_typer(audit.app, name="audit", help="Look at what was done in an organization, and prove that it is whole.")
+app.add_typer(bulk.app, name="bulk", help="Install, update or otherwise change a plugin in many stores.")
 
 Directory = Annotated[Path, typer.Option(help="Where the platform keeps its data, logs and keys.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -25,6 +25,10 @@ from services.common.topics import BREAKERS, EXECUTIONS, STATISTICS
 from services.common.tracing import TracingSettings
 from services.registry.audit import endpoints as audit
 from services.registry.audit.service import AuditService
+from services.registry.bulk import endpoints as bulk
+from services.registry.bulk.carrier import Carrier
+from services.registry.bulk.keeper import BulkKeeper
+from services.registry.bulk.service import BulkService
 from services.registry.catalogue import endpoints as catalogue
 from services.registry.catalogue.service import CatalogueService
 from services.registry.database import Transaction, open_engine, transactions
@@ -108,6 +112,7 @@ def create_registry(settings: RegistrySettings, tracing: TracingSettings | None 
     app.include_router(service_accounts.internal)
     app.include_router(updates.router)
     app.include_router(rollouts.router)
+    app.include_router(bulk.router)
     app.include_router(scopes.router)  # nor "regions"
     app.include_router(installations.router)
     return app
@@ -165,6 +170,11 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
     app.state.rollouts = RolloutService(transaction)
     app.state.rollout_keeper = RolloutKeeper(transaction, app.state.updates)
     app.state.update_keeper = UpdateKeeper(transaction, app.state.updates, operations)
+    app.state.bulk = BulkService(transaction, keys)
+    carrier = Carrier(app.state.installations, app.state.updates, app.state.dependencies, keys)
+    app.state.bulk_keeper = BulkKeeper(
+        transaction, carrier, settings.bulk_at_once, patience=2 * operations.marker_lifetime
+    )
     app.state.regions = RegionService(transaction, operations)
     app.state.overrides = OverrideService(transaction, operations, keys)
     app.state.scope_queries = ScopeQueries(transaction)
@@ -186,6 +196,7 @@ async def _start(app: FastAPI, settings: RegistrySettings, opened: AsyncExitStac
             statistics=follow(bootstrap, STATISTICS, REPORTS, StatisticsKeeper(transaction).apply),
             updates=app.state.update_keeper.run(settings.update_turn_seconds),
             rollouts=app.state.rollout_keeper.run(settings.update_turn_seconds),
+            bulk=app.state.bulk_keeper.run(settings.bulk_turn_seconds),
             breakers=follow(bootstrap, BREAKERS, REPORTS, partial(carry_out, breakers)),
             **mirroring,
         )

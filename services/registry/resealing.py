@@ -6,6 +6,8 @@ from typing import Any
 import structlog
 
 from services.common.secret_settings import SecretKeys, SecretUnreadable
+from services.registry.bulk.asking import reseal_config
+from services.registry.bulk.repository import BulkRepository
 from services.registry.catalogue.schemas import read_manifest
 from services.registry.database import Transaction
 from services.registry.installations.publication import PublicationLog
@@ -44,6 +46,11 @@ async def reseal(transaction: Transaction, keys: SecretKeys) -> None:
                 changed += 1
         for row, installation, version in await UpdateRepository(session).kept():
             row.config = _resealed(row.config, installation, read_manifest(version).secret_settings(), keys)
+        for job in await BulkRepository(session).with_config():
+            try:
+                reseal_config(job, keys)
+            except SecretUnreadable as error:
+                log.error("a bulk job's configuration cannot be read", job=str(job.id), reason=str(error))
     log.info("secret settings looked through", resealed=changed)
 
 

@@ -23,6 +23,10 @@ class RegistrySettings(ServiceSettings, IdentitySettings, SecretKeySettings):
     """Seconds that a worker gives one lifecycle hook."""
     update_turn_seconds: float = Field(default=5.0, gt=0)
     """Between two looks at what is to be updated by itself, or is in a roll-out."""
+    bulk_at_once: int = Field(default=4, ge=1, le=64)
+    """Stores of bulk jobs that one registry works on at a time."""
+    bulk_turn_seconds: float = Field(default=1.0, gt=0)
+    """Between two looks at whether a bulk job has come."""
     database_connections: int = 10
     package_storage: str = "database"
     """``database``, or the URL of a folder for fsspec: ``file:///var/lib/outlet/packages``, ``s3://bucket/packages``."""

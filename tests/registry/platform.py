@@ -154,6 +154,7 @@ def environment(dsn: str, redis_url: str, bootstrap: str, issuer: Issuer) -> dic
         "jwt_issuer": "outlet-development",
         "lifecycle_deadline": 2.0,
         "update_turn_seconds": 3600.0,  # tests take the turns
+        "bulk_turn_seconds": 3600.0,
         "secret_keys": new_key(),
         "review": "automatic",
     }

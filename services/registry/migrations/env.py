@@ -1,5 +1,6 @@
 from services.common.database import run_migrations
 from services.registry.audit import models as audit
+from services.registry.bulk import models as bulk
 from services.registry.licences import models as licences
 from services.registry.listings import models as listings
 from services.registry.models import metadata
@@ -12,6 +13,8 @@ from services.registry.submissions import models as submissions
 from services.registry.updates import models as updates
 
 # Their tables are in the metadata because they were imported.
-TABLES = (audit, licences, listings, publisher_keys, reviews, rollouts, scopes, service_accounts, submissions, updates)
+TABLES = (
+    audit, bulk, licences, listings, publisher_keys, reviews, rollouts, scopes, service_accounts, submissions, updates
+)  # fmt: skip
 
 run_migrations(metadata)

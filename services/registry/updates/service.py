@@ -83,7 +83,7 @@ class UpdateService:
             target = named(
                 row[0], await UpdateRepository(session).versions(row[0].plugin_id, caller.organization), wanted.version
             )
-        grants = _grants(row, target, wanted.grants)
+        grants = next_grants(row, target, wanted.grants)
         config = await next_config(row, target, wanted.config)
         await self.carry_out(Decision(row, target, grants, config, Actor.of(caller)))
 
@@ -230,7 +230,7 @@ async def _operation(session: AsyncSession, row: Row, target: PluginVersion, pen
     )
 
 
-def _grants(row: Row, target: PluginVersion, wanted: list[str] | None) -> list[str]:
+def next_grants(row: Row, target: PluginVersion, wanted: list[str] | None) -> list[str]:
     """The grants under the new version: what was asked for, or what it has. Raises ConsentRequired."""
     installation, present = row
     manifest = read_manifest(target)
