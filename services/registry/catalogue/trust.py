@@ -1,12 +1,15 @@
 """Whether a version may be run: its package, as it is stored now, is what its publisher signed."""
 
 import anyio.to_thread
+from sqlalchemy import tuple_
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from outlet.signing import PublicKey, SignatureError, Statement
+from services.common.errors import Conflict
 from services.common.provenance import Provenance, check_package
 from services.registry.catalogue.offers import check_not_revoked
-from services.registry.models import PluginVersion
+from services.registry.models import Installation, PluginVersion
 from services.registry.packages.storage import PackageStorage, PackageUntrusted
 
 
@@ -37,3 +40,27 @@ async def check_still_allowed(session: AsyncSession, version: PluginVersion) -> 
     """Raises Conflict (``version_revoked``) when that was committed since the version was read."""
     await session.refresh(version)
     check_not_revoked(version)
+
+
+async def revocation_reason(session: AsyncSession, installation: Installation, version: PluginVersion) -> str | None:
+    """Why nothing of an installation may run: its version was revoked, or a library that it imports. None: it may."""
+    if version.revoked_at is not None:
+        return version.revocation_reason or ""
+    imported = [(each["pluginId"], each["version"]) for each in installation.libraries]
+    if not imported:
+        return None
+    place = tuple_(col(PluginVersion.plugin_id), col(PluginVersion.version))
+    revoked = select(PluginVersion).where(place.in_(imported), col(PluginVersion.revoked_at).is_not(None))
+    library = (await session.exec(revoked.limit(1))).one_or_none()
+    return library and f"its library {library.plugin_id} {library.version}: {library.revocation_reason}"
+
+
+async def check_libraries(session: AsyncSession, installation: Installation, version: PluginVersion) -> None:
+    """Raises Conflict (``version_revoked``) for an installation that imports what was revoked."""
+    reason = await revocation_reason(session, installation, version)
+    if reason is not None:
+        raise Conflict(
+            f"{version.plugin_id} {version.version} cannot run: {reason}",
+            code="version_revoked",
+            remedy="Update the plugin to a version that imports another one.",
+        )

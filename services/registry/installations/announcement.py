@@ -18,14 +18,14 @@ class Announced:
 
 
 async def announce_version(session: AsyncSession, version: PluginVersion) -> Announced:
-    """Announce every installation of a version as it is now, of all organizations."""
+    """Announce every installation of a version, or that imports it, as it is now, of all organizations."""
     publications, installations = PublicationLog(session), InstallationRepository(session)
     await publications.hold()
     rows = await installations.lock_version(version.plugin_id, version.version)
     if not rows:
         return Announced(0, 0)
     last = await publications.next_revision(len(rows))
-    for revision, installation in enumerate(rows, start=last - len(rows) + 1):
+    for revision, (installation, own) in enumerate(rows, start=last - len(rows) + 1):
         installation.revision = revision
-        await publications.announce(installation, version)
+        await publications.announce(installation, own)
     return Announced(len(rows), last)

@@ -12,7 +12,7 @@ from services.common import directory
 from services.common.events import DomainEvent
 from services.common.topics import INSTALLATIONS, topic_of
 from services.registry.catalogue.schemas import read_manifest
-from services.registry.catalogue.trust import provenance_of
+from services.registry.catalogue.trust import provenance_of, revocation_reason
 from services.registry.models import Installation, PluginVersion, Publication, outbox
 from services.registry.scopes.variants import read_variants
 
@@ -20,7 +20,7 @@ from services.registry.scopes.variants import read_variants
 def _snapshot(
     installation: Installation, version: PluginVersion, manifest: Manifest, variants: tuple[directory.Variant, ...]
 ) -> directory.Installation:
-    present = directory.Installation(
+    return directory.Installation(
         id=str(installation.id),
         revision=installation.revision,
         plugin_id=installation.plugin_id,
@@ -39,7 +39,6 @@ def _snapshot(
         provenance=provenance_of(version),
         variants=variants,
     )
-    return present if version.revoked_at is None else _stopped(present, version.revocation_reason or "")
 
 
 def _stopped(present: directory.Installation, reason: str) -> directory.Installation:
@@ -81,7 +80,10 @@ class PublicationLog:
     async def snapshot(self, installation: Installation, version: PluginVersion) -> directory.Installation:
         """The present state of an installation as the other services know it."""
         manifest = read_manifest(version)
-        return _snapshot(installation, version, manifest, await read_variants(self._session, installation, manifest))
+        variants = await read_variants(self._session, installation, manifest)
+        present = _snapshot(installation, version, manifest, variants)
+        reason = await revocation_reason(self._session, installation, version)
+        return present if reason is None else _stopped(present, reason)
 
     async def announce(self, installation: Installation, version: PluginVersion) -> None:
         """Publish the state that the installation has now."""

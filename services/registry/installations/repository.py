@@ -108,16 +108,15 @@ class InstallationRepository:
         """Every installation of every organization, in the order in which their present states were decided."""
         return (await self._session.exec(_with_versions().order_by(col(Installation.revision)))).all()
 
-    async def lock_version(self, plugin_id: str, version: str) -> Sequence[Installation]:
-        """All installations of a version, of every organization; locked."""
-        own = and_(col(Installation.plugin_id) == plugin_id, col(Installation.version) == version)
-        statement = select(Installation).where(own).order_by(col(Installation.id)).with_for_update()
-        return (await self._session.exec(statement)).all()
+    async def lock_version(self, plugin_id: str, version: str) -> Sequence[Row]:
+        """All installations whose code a version is, itself or as a library, of every organization; locked."""
+        statement = _with_versions().where(_runs(plugin_id, version)).order_by(col(Installation.id))
+        return (await self._session.exec(statement.with_for_update(of=Installation))).all()
 
     async def count_version(self, plugin_id: str, version: str) -> int:
-        """How many installations of a version there are, of every organization."""
-        own = and_(col(Installation.plugin_id) == plugin_id, col(Installation.version) == version)
-        return (await self._session.exec(select(func.count()).select_from(Installation).where(own))).one()
+        """How many these are."""
+        statement = select(func.count()).select_from(Installation).where(_runs(plugin_id, version))
+        return (await self._session.exec(statement)).one()
 
     async def add(self, installation: Installation) -> None:
         self._session.add(installation)
@@ -168,6 +167,13 @@ def _has_status(wanted: Status) -> ColumnElement[bool]:
     if wanted is Status.ERROR:
         return or_(status == wanted, and_(status == Status.ACTIVE, revoked))
     return status == wanted
+
+
+def _runs(plugin_id: str, version: str) -> ColumnElement[bool]:
+    return or_(
+        and_(col(Installation.plugin_id) == plugin_id, col(Installation.version) == version),
+        col(Installation.libraries).contains([{"pluginId": plugin_id, "version": version}]),
+    )
 
 
 def _in_effect_in(store: str) -> ColumnElement[bool]:

@@ -14,7 +14,7 @@ from services.registry.audit.trail import Actor
 from services.registry.catalogue.offers import check_offered
 from services.registry.catalogue.repository import CatalogueRepository
 from services.registry.catalogue.schemas import read_manifest
-from services.registry.catalogue.trust import check_still_allowed, check_version
+from services.registry.catalogue.trust import check_libraries, check_still_allowed, check_version
 from services.registry.configuration import complete_config
 from services.registry.database import Transaction
 from services.registry.dependencies.libraries import resolved_libraries
@@ -179,6 +179,7 @@ class InstallationService:
             installation, version = await self._lock(session, caller, installation_id, move)
             if move is Move.ACTIVATE:
                 await check_version(self._packages, session, version)
+                await check_libraries(session, installation, version)
                 manifest = read_manifest(version)
                 await check_dependencies(session, manifest, installation.organization_id, installation.store_id)
                 await check_entitled(session, installation.organization_id, manifest)

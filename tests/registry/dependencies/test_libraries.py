@@ -5,6 +5,7 @@ from typing import Any
 from tests.registry.dependencies.test_installing import needs
 from tests.registry.packages import package
 from tests.registry.platform import Client
+from tests.registry.topic import following
 from tests.registry.worker import FakeWorker
 
 PURE: dict[str, Any] = {
@@ -74,3 +75,34 @@ async def test_a_library_that_declares_something_for_itself_is_not_published(own
         refused = await publisher.publish(package("sly-library", **(PURE | members)))
         assert (refused.status_code, refused.json()["code"]) == (422, "invalid_package")
         assert "a library has none" in refused.text
+
+
+async def test_a_library_that_is_revoked_stops_what_imports_it_until_another_one_comes(
+    owner: Client, worker: FakeWorker
+) -> None:
+    registry, reviewer = owner.registry, owner.registry.caller("reviewer")
+    library = await publish(owner)
+    plugin, other = await registry.publish(dependencies=needs(library)), await registry.publish()
+    path = f"/{(await owner.install(plugin))['id']}"
+    apart = f"/{(await owner.install(other))['id']}"
+    for each in (path, apart):
+        assert (await owner.post(f"{each}/activate")).status_code == 200
+    revoked = await reviewer.put(f"/marketplace/{library}/versions/1.0.0/revocation", {"reason": "steals"})
+    assert (revoked.status_code, revoked.json()["installations"]) == (200, 1)
+    async with following(registry.settings.kafka_bootstrap) as topic:
+        last = {f"/{record.key}": record.installation for record in await topic.to_end()}
+    stopped, going_on = last[path], last[apart]
+    assert stopped is not None
+    assert going_on is not None
+    assert (stopped.status, stopped.revoked, stopped.backlog) == (
+        "error", f"its library {library} 1.0.0: steals", "pause"
+    )  # fmt: skip
+    assert (going_on.status, going_on.revoked) == ("active", None)
+    assert (await owner.post(f"{path}/deactivate")).status_code == 200
+    refused = await owner.post(f"{path}/activate")
+    assert (refused.status_code, refused.json()["code"]) == (409, "version_revoked")
+    await publish(owner, library, "1.0.1")
+    await registry.publish(plugin, "1.0.1", dependencies=needs(library))
+    updated = await owner.post(f"{path}/update", {})
+    assert given(updated.json()) == [(library, "1.0.1")]
+    assert (await owner.post(f"{path}/activate")).json()["status"] == "active"
