@@ -31,20 +31,20 @@ class Scale:
 
 
 WHOLE = Scale(
-    rounds=5,
+    rounds=3,
     no_op_events=60_000,
     loyalty_events=2_000,
     seconds=4,
     idle_counts=(10, 1_000, 10_000),
-    neighbour_rounds=5,
-    neighbour_seconds=12,
+    neighbour_rounds=4,
+    neighbour_seconds=10,
     worker_rounds=3,
     worker_counts=(1, 2, 3),
     worker_workloads=("no-op", "loyalty"),
     guests=40,
     guest_rounds=7,
     api_calls=5_000,
-    wall_rounds=20,
+    wall_rounds=12,
     wall_events=6_400,
 )
 SMALL = Scale(

@@ -52,7 +52,9 @@ async def revocation_reason(session: AsyncSession, installation: Installation, v
     place = tuple_(col(PluginVersion.plugin_id), col(PluginVersion.version))
     revoked = select(PluginVersion).where(place.in_(imported), col(PluginVersion.revoked_at).is_not(None))
     library = (await session.exec(revoked.limit(1))).one_or_none()
-    return library and f"its library {library.plugin_id} {library.version}: {library.revocation_reason}"
+    if library is None:
+        return None
+    return f"its library {library.plugin_id} {library.version}: {library.revocation_reason}"
 
 
 async def check_libraries(session: AsyncSession, installation: Installation, version: PluginVersion) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from tests.registry.dependencies.test_installing import needs
 from tests.registry.packages import package
-from tests.registry.platform import Client
+from tests.registry.platform import Client, LocalRegistry
 from tests.registry.topic import following
 from tests.registry.worker import FakeWorker
 
@@ -78,9 +78,9 @@ async def test_a_library_that_declares_something_for_itself_is_not_published(own
 
 
 async def test_a_library_that_is_revoked_stops_what_imports_it_until_another_one_comes(
-    owner: Client, worker: FakeWorker
+    registry: LocalRegistry, owner: Client, worker: FakeWorker
 ) -> None:
-    registry, reviewer = owner.registry, owner.registry.caller("reviewer")
+    reviewer = registry.caller("reviewer")
     library = await publish(owner)
     plugin, other = await registry.publish(dependencies=needs(library)), await registry.publish()
     path = f"/{(await owner.install(plugin))['id']}"
