@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PLUGINS := $(patsubst %/plugin.toml,%,$(wildcard plugins/*/plugin.toml))
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up test docs author-loop attacks attacks-aarch64 chaos bench check lock proto
@@ -50,8 +51,8 @@ check: $(STAMP) ## ruff, mypy --strict, import contracts, generated code, the do
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@cd plugins/loyalty_points && ../../$(BIN)/mypy
-	@PYTHONPATH=plugins/loyalty_points $(BIN)/lint-imports --config pyproject.toml --no-logo
+	@for plugin in $(PLUGINS); do (cd $$plugin && ../../$(BIN)/mypy) || exit 1; done
+	@PYTHONPATH=$(subst $() ,:,$(PLUGINS)) $(BIN)/lint-imports --config pyproject.toml --no-logo
 	@$(BIN)/python -m proto.generate --check
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 

@@ -158,6 +158,8 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
 
 async def _http(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101
+    if isinstance(error.__cause__, UnicodeDecodeError):  # FastAPI answers 400 to this, and 422 to any other broken JSON
+        return problem(422, "invalid_request", "The body is not UTF-8.", Unprocessable.remedy, errors=[])
     code, remedy = _HTTP_CODES.get(error.status_code, ("http_error", BadRequest.remedy))
     return problem(error.status_code, code, str(error.detail), remedy, error.headers)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 import structlog
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from sqlmodel import select
 
 from outlet.package import MAX_BYTES
@@ -45,6 +45,7 @@ from services.registry.mirror import endpoints as mirror
 from services.registry.mirror.feed import MirrorFeed
 from services.registry.mirror.sync import Mirror
 from services.registry.mirror.upstream import Upstream, open_upstream
+from services.registry.nul import refuse_nul
 from services.registry.packages.storage import open_storage
 from services.registry.publisher_keys import endpoints as publisher_keys
 from services.registry.publisher_keys.service import PublisherKeyService
@@ -96,6 +97,7 @@ def create_registry(settings: RegistrySettings, tracing: TracingSettings | None 
             yield
 
     app = create_app("Outlet registry", lifespan, body_limit=MAX_BYTES, service="registry", tracing=tracing)
+    app.router.dependencies.append(Depends(refuse_nul))
     app.include_router(catalogue.router)  # before the installations: neither "marketplace" nor "retained" is one
     app.include_router(catalogue.internal)
     app.include_router(publisher_keys.router)

@@ -10,6 +10,7 @@ from outlet.manifest import INJECTION_POINTS, ComponentDeclaration
 from services.common.auth import USES, Caller, require
 from services.common.directory import Directory, Installation
 from services.common.errors import NotFound
+from services.common.wire import problems
 from services.ui_components.schemas import ComponentView, InjectionPointView
 
 # The answer is the caller's own, and may be shown again once the service has confirmed that it still holds.
@@ -18,7 +19,11 @@ CACHING = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
 router = APIRouter()
 
 
-@router.get("/api/plugins/ui-components/{injection_point}", response_model=InjectionPointView)
+@router.get(
+    "/api/plugins/ui-components/{injection_point}",
+    response_model=InjectionPointView,
+    responses=problems(401, 403, 404),
+)
 async def components_at(
     request: Request,
     injection_point: str,

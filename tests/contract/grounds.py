@@ -182,9 +182,10 @@ class OnThePlatform:
 
     zygote: Zygote
     pool: Pool
+    folders: tuple[Path, ...] = (PROBE, NEIGHBOUR)
 
     def __post_init__(self) -> None:
-        self._packages = {built.manifest.plugin_id: built for built in map(package.build, (PROBE, NEIGHBOUR))}
+        self._packages = {built.manifest.plugin_id: built for built in map(package.build, self.folders)}
         self.directory, self._rates, self._outside = Directory(), Counted(), Outside()
         by_digest = {built.digest: built.data for built in self._packages.values()}
 
@@ -203,12 +204,18 @@ class OnThePlatform:
         return self._probe
 
     async def install(self, *, store: str | None = None, grants: tuple[str, ...] | None = None) -> None:
-        probe = self._installed("contract-probe", store, grants, {"token": "a-secret-of-some-length"})
-        config = await self._run(probe, "lifecycle", "onInstall", b"", None, "install")
-        changed = probe.config | msgspec.json.decode(config)
+        await self.install_plugin("contract-probe", store, grants, {"token": "a-secret-of-some-length"})
+        self._installed("contract-neighbour", None, None, {})
+
+    async def install_plugin(
+        self, plugin_id: str, store: str | None, grants: tuple[str, ...] | None, config: dict[str, Any]
+    ) -> None:
+        """Install one of ``folders`` and run its ``on_install``; it is who is asked from then on."""
+        probe = self._installed(plugin_id, store, grants, config)
+        written = await self._run(probe, "lifecycle", "onInstall", b"", None, "install")
+        changed = probe.config | msgspec.json.decode(written or b"{}")
         self._probe = msgspec.structs.replace(probe, config=changed, revision=2)
         self.directory.put(self._probe)
-        self._installed("contract-neighbour", None, None, {})
 
     def _installed(
         self, plugin_id: str, store: str | None, grants: tuple[str, ...] | None, config: dict[str, Any]
@@ -234,9 +241,17 @@ class OnThePlatform:
     async def ask(self, path: str, body: Any, *, store: str | None = STORE, request: str | None = None) -> Any:
         headers = [("content-type", "application/json")]
         asked = RouteRequest("POST", path, "", headers, json.dumps(body).encode(), "user-1", store, "cashier")
+        return await self._ask(asked, request or uuid.uuid4().hex)
+
+    async def get(self, path: str, query: str = "", *, store: str | None = STORE) -> Any:
+        """GET a route of whoever is asked: status and body; the code when the plugin failed."""
+        asked = RouteRequest("GET", path, query, [], b"", "user-1", store, "cashier")
+        return await self._ask(asked, uuid.uuid4().hex)
+
+    async def _ask(self, asked: RouteRequest, cause: str) -> Any:
+        target = f"{asked.method} {asked.path}"
         try:
-            cause = request or uuid.uuid4().hex
-            result = await self._run(self.probe, "route", f"POST {path}", route_payload(asked), store, cause)
+            result = await self._run(self.probe, "route", target, route_payload(asked), asked.store, cause)
         except ReallyFailed as failed:
             return failed.code
         answer = read_route_result(result)
@@ -257,8 +272,12 @@ class OnThePlatform:
         await self._run(self.probe, "job", "work", job_payload(given), STORE, "j")
 
     async def tick(self, planned: datetime) -> None:
-        given = TickCall("t", "nightly", planned.isoformat())
-        await self._run(self.probe, "schedule", "nightly", tick_payload(given), None, "t")
+        await self.tick_of("nightly", planned)
+
+    async def tick_of(self, schedule: str, planned: datetime) -> None:
+        """Run a schedule of whoever is asked."""
+        given = TickCall("t", schedule, planned.isoformat())
+        await self._run(self.probe, "schedule", schedule, tick_payload(given), None, "t")
 
     async def add(self, model: str, document: Mapping[str, Any], *, store: str = STORE) -> None:
         await self._project(self._event(f"{model}.created", document, store, uuid.uuid4().hex))
