@@ -17,6 +17,7 @@ from services.common.auth import USES, Caller, require
 from services.common.errors import OutletError, Unavailable
 from services.common.tracing import OFF, Tracing, current, failed, headers_of, of_headers, of_record
 from services.common.tracing.messaging import sending
+from services.common.wire import BEARER, problems
 from services.gateway.admission import Record, admit
 from services.gateway.bodies import read_body
 from services.gateway.envelope import (
@@ -33,7 +34,7 @@ from services.gateway.envelope import (
 PUBLISH_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
-router = APIRouter()
+router = APIRouter(tags=["events"], dependencies=[BEARER])
 
 
 class Publisher:
@@ -96,7 +97,35 @@ def _sent(span: Span, sent: "asyncio.Future[object]") -> None:
     span.end()
 
 
-@router.post("/api/events", status_code=202)
+_EVENT = {"type": "object", "description": "A CloudEvent 1.0 in JSON, with organization and store."}
+_ACCEPTED = {
+    "description": "The broker has all of them.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "properties": {"id": {"type": "string"}, "ids": {"type": "array", "items": {"type": "string"}}},
+                "description": "`id` of one event, `ids` of a batch.",
+            }
+        }
+    },
+}
+_BODY = {
+    "required": True,
+    "content": {
+        STRUCTURED: {"schema": _EVENT},
+        BATCH: {"schema": {"type": "array", "items": _EVENT}},
+        "application/json": {"schema": {"type": "object", "description": "The data alone: the rest is `ce-` headers."}},
+    },
+}
+
+
+@router.post(
+    "/api/events",
+    status_code=202,
+    responses={202: _ACCEPTED, **problems(400, 401, 403, 413, 415, 422, 503)},
+    openapi_extra={"requestBody": _BODY},
+)
 async def ingest(request: Request, caller: Annotated[Caller, Depends(require(USES))]) -> JSONResponse:
     """Take one CloudEvent (structured or binary) or a batch; all of a batch or nothing."""
     publisher: Publisher = request.app.state.publisher
