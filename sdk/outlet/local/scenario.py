@@ -7,6 +7,7 @@ platform; end-to-end tests run the same ones on real parts, with other numbers a
 import asyncio
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from outlet.local.client import GatewayClient, Json, refusal
@@ -18,6 +19,7 @@ PLUGIN_ID = "loyalty-points"
 CONSUMER_GROUP = "outlet.runtime"
 INJECTION_POINT = "POS.AfterCheckout"
 CONCURRENT_READS = 8
+UNAVAILABLE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,21 @@ async def read_points(client: GatewayClient, customers: Iterable[str], stores: S
 
 
 async def balance(client: GatewayClient, customer: str, store: str) -> int:
-    """One customer's balance. Raises :class:`outlet.local.client.Refused` unless the route answers 200."""
-    response = await client.route("GET", PLUGIN_ID, f"/points/{customer}", store=store)
+    """One customer's balance. Raises :class:`outlet.local.client.Refused` unless the route answers 200.
+
+    A 503, as while every worker is starting again, is asked again for :data:`UNAVAILABLE_SECONDS`.
+    """
+    path = f"/points/{customer}"
+    response = await client.route("GET", PLUGIN_ID, path, store=store)
+
+    async def available() -> bool:
+        nonlocal response
+        if response.status_code == 503:
+            response = await client.route("GET", PLUGIN_ID, path, store=store)
+        return response.status_code != 503
+
+    with suppress(NotInTime):
+        await until(available, within=UNAVAILABLE_SECONDS, what="the plugin's route is available")
     if response.status_code != 200:
         raise refusal(response)
     return int(response.json()["points"])
