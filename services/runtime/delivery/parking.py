@@ -1,6 +1,7 @@
 """Keeps a plugin that is slow, hangs or is flooded from holding up the events of all others."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 
 import structlog
@@ -12,6 +13,8 @@ log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 0.5
 PATIENCE_SECONDS = 5.0
+LOOKS = 4
+"""Looks in a row at which one is slow before it goes: a moment in which nothing ends says little of a plugin."""
 
 
 class Parking:
@@ -30,6 +33,7 @@ class Parking:
         self._most = most
         self._patience = patience
         self._seen: dict[Lane, int] = {}
+        self._slow: Counter[Lane] = Counter()
 
     async def run(self) -> None:
         """Look twice a second, until cancelled."""
@@ -41,12 +45,16 @@ class Parking:
         """Park what is slow, judged by what has ended within the ``seconds`` since the last look."""
         before, lanes = self._seen, self._hooks.lanes()
         self._seen = {lane: lane.ended for lane in lanes}
-        most = 0 if self._full() else self._most
+        full, slow = self._full(), Counter[Lane]()
         for lane in lanes:
             if lane in before:
                 rate = (lane.ended - before[lane]) / seconds
-                if lane.untried > max(most, rate * self._patience):
-                    await self._park(lane)
+                if lane.untried > max(0 if full else self._most, rate * self._patience):
+                    slow[lane] = self._slow[lane] + 1
+        self._slow = slow
+        for lane, looks in slow.items():
+            if full or looks >= LOOKS:  # when all wait for it, it goes at once
+                await self._park(lane)
 
     async def _park(self, lane: Lane) -> None:
         failures = self._hooks.failures
