@@ -25,17 +25,18 @@ def install(
 ) -> None:
     """Install a plugin, and activate it. Raises PlatformError, or typer.Abort when the person says no."""
     entry = platform.plugin(plugin_id)
-    wanted = asked_for(entry)
+    asked = {"pluginId": plugin_id} | ({"version": version} if version else {}) | ({"storeId": store} if store else {})
+    plan = platform.ask("GET", "/api/plugins/install/plan", params=asked).json()
+    wanted = [(each["name"], each["purpose"]) for each in plan["wishes"]]
     if not as_json:
-        _show(entry, version, wanted, store)
+        _show(entry, plan["version"], wanted, store)
     if wanted and not consent:
         if as_json:
             raise PlatformError("nobody has consented", "Look at what it asks for, and say --yes.")
         typer.confirm("Grant all of this?", abort=True)
-    body: Json = {"pluginId": plugin_id, "config": dict(map(read_setting, settings))}
+    # The version that was shown, also when another one has been published meanwhile.
+    body: Json = asked | {"version": plan["version"], "config": dict(map(read_setting, settings))}
     body["grants"] = [name for name, _ in wanted]
-    body |= {"version": version} if version else {}
-    body |= {"storeId": store} if store else {}
     made = platform.ask("POST", "/api/plugins/install", json=body).json()
     if activate:
         made = platform.ask("POST", f"/api/plugins/{made['id']}/activate").json()
@@ -43,13 +44,6 @@ def install(
         typer.echo(json.dumps(made))
     else:
         output().print(f"{made['pluginId']} {made['version']} is {made['status']}: {made['id']}", markup=False)
-
-
-def asked_for(entry: Json) -> list[tuple[str, str]]:
-    """The grants that a version asks for, and why."""
-    capabilities = entry["capabilities"]
-    kinds = (("permissions", ""), ("hosts", "host:"), ("calls", "call:"))
-    return [(f"{prefix}{each['name']}", each["purpose"]) for kind, prefix in kinds for each in capabilities[kind]]
 
 
 def read_setting(text: str) -> tuple[str, Any]:
@@ -63,13 +57,11 @@ def read_setting(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _show(entry: Json, version: str | None, wanted: list[tuple[str, str]], store: str | None) -> None:
+def _show(entry: Json, version: str, wanted: list[tuple[str, str]], store: str | None) -> None:
     console = output()
     place = f"store {store}" if store else "the whole organization"
-    console.print(f"{entry['name']} {version or entry['version']} by {entry['author']}, for {place}", markup=False)
+    console.print(f"{entry['name']} {version} by {entry['author']}, for {place}", markup=False)
     console.print(f"  {entry['description']}", markup=False)
-    if version is not None and version != entry["version"]:
-        console.print(f"  What it asks for is shown as {entry['version']} does, the latest version.", markup=False)
     if not wanted:
         console.print(f"  {ORDINARY}")
     for name, purpose in wanted:

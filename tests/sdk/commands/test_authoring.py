@@ -25,12 +25,11 @@ ENTRY: dict[str, Any] = {
     "version": "1.2.0",
     "author": "Acme",
     "description": "Looks at sales.",
-    "capabilities": {
-        "permissions": [{"name": "sale:read", "purpose": "to look at them"}],
-        "hosts": [{"name": "api.example.com", "purpose": "to ask"}],
-        "calls": [],
-    },
 }
+WISHES = [
+    {"name": "sale:read", "purpose": "to look at them"},
+    {"name": "host:api.example.com", "purpose": "to ask"},
+]
 LINE = {
     "at": "2026-11-01T12:00:00.000+00:00",
     "level": "error",
@@ -172,14 +171,18 @@ def install(outlet: Outlet, stand: Stand, *more: str, said: str = "") -> Done:
 def shop(stand: Stand) -> Stand:
     made = {"id": "i-1", "pluginId": "fraud-check", "version": "1.2.0", "status": "inactive"}
     stand.answers["GET /api/plugins/marketplace"] = {"items": [ENTRY], "nextCursor": None}
+    stand.answers["GET /api/plugins/install/plan"] = {"version": "1.1.0", "wishes": WISHES}
     stand.answers["POST /api/plugins/install"] = made
     stand.answers["POST /api/plugins/i-1/activate"] = made | {"status": "active"}
     return stand
 
 
 def test_what_a_plugin_asks_for_is_shown_and_granted_when_the_person_agrees(outlet: Outlet, shop: Stand) -> None:
-    done = install(outlet, shop, "--set", "limit=500", "--set", "mode=strict", "--store", "s1", said="y\n")
+    done = install(
+        outlet, shop, "--version", "1.1.0", "--set", "limit=500", "--set", "mode=strict", "--store", "s1", said="y\n"
+    )
     assert done.returncode == 0
+    assert "Fraud check 1.1.0" in done.stdout
     assert "sale:read" in done.stdout
     assert "to look at them" in done.stdout
     assert "host:api.example.com" in done.stdout
@@ -187,6 +190,7 @@ def test_what_a_plugin_asks_for_is_shown_and_granted_when_the_person_agrees(outl
     [sent] = [body for name, _, body in shop.asked if name == "POST /api/plugins/install"]
     assert sent == {
         "pluginId": "fraud-check",
+        "version": "1.1.0",
         "storeId": "s1",
         "config": {"limit": 500, "mode": "strict"},
         "grants": ["sale:read", "host:api.example.com"],
