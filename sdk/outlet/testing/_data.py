@@ -4,6 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from outlet._rules.arguments.data import Get, Increment, List, Set
 from outlet._rules.documents import decode_document, encode_document
 from outlet._rules.key_values import (
     MAX_KEYS,
@@ -16,31 +17,9 @@ from outlet._rules.key_values import (
     read_lifetime,
 )
 from outlet._rules.refusal import ApiRefusal
-from outlet.testing._groups import Arguments, Group, method
+from outlet.testing._groups import Group, method
 from outlet.testing._numbers import EXACT
 from outlet.testing._store import Collection
-
-
-class Get(Arguments):
-    key: str
-
-
-class Set(Arguments):
-    key: str
-    value: Any
-    expires_in: float | None = None
-
-
-class Increment(Arguments):
-    key: str
-    by: Any = 1
-    expires_in: float | None = None
-
-
-class List(Arguments):
-    prefix: str = ""
-    limit: int = 100
-    cursor: str | None = None
 
 
 class Entry(NamedTuple):

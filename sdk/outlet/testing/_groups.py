@@ -4,18 +4,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-import msgspec
-
+from outlet._rules.arguments import Arguments as Arguments
 from outlet.testing._store import Transaction
 
 if TYPE_CHECKING:
     from outlet.testing._installation import InstalledPlugin
     from outlet.testing._invocation import Invocation
     from outlet.testing._platform import Platform
-
-
-class Arguments(msgspec.Struct, forbid_unknown_fields=True):
-    """What one method takes. Whatever a plugin sends is converted to this, or refused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 import copy
 import json
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
+from outlet._rules.arguments.models import Aggregate, AskOrganization, AskStore, Create, Find, Get, ModelName, Update
 from outlet._rules.changes import merged, plain
 from outlet._rules.documents import decode_document, encode_document
 from outlet._rules.permissions import require
@@ -14,7 +15,7 @@ from outlet._rules.tables import AGGREGATES, MAX_ROWS
 from outlet.testing import _numbers
 from outlet.testing._documents import ABSENT, Entity, Fields, number_of, text_of
 from outlet.testing._filters import Filter, identity
-from outlet.testing._groups import Arguments, Group, method
+from outlet.testing._groups import Group, method
 from outlet.testing._observed import Published
 from outlet.testing._orders import Order
 from outlet.testing._store import Collection
@@ -25,42 +26,7 @@ MAX_NAME_LENGTH = 200
 _NAME_RULE = f"1 to {MAX_NAME_LENGTH} printable characters"
 EVERY_STORE = "*"
 
-ModelName = Literal["sale", "product", "customer", "employee", "store"]
 Document = dict[str, Any]
-
-
-class Find(Arguments):
-    model: ModelName
-    where: dict[str, Any] | None = None
-    sort: list[str] = []
-    limit: int = 100
-    cursor: str | None = None
-
-
-class Get(Arguments):
-    model: ModelName
-    id: str
-    store: str | None = None
-
-
-class Create(Arguments):
-    model: ModelName
-    values: dict[str, Any]
-    store: str | None = None
-
-
-class Update(Arguments):
-    model: ModelName
-    id: str
-    values: dict[str, Any]
-    store: str | None = None
-
-
-class Aggregate(Arguments):
-    model: ModelName
-    where: dict[str, Any] | None = None
-    group_by: list[str] = []
-    functions: dict[str, list[str]] = {}
 
 
 def entities(organization: str, model: str) -> Collection:
@@ -237,14 +203,6 @@ class Models(Group):
         raise ApiRefusal(
             "permission_denied", f"{'.'.join(map(str, path))} is personal data: {needed} is needed to change it"
         )
-
-
-class AskStore(Arguments):
-    store: str | None = None
-
-
-class AskOrganization(Arguments):
-    """No arguments."""
 
 
 class Places(Group):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+from outlet._rules.arguments.tables import Aggregate, Create, Define, Delete, Find, Update, Upsert
 from outlet._rules.refusal import ApiRefusal
 from outlet._rules.tables import (
     AGGREGATES,
@@ -17,53 +18,10 @@ from outlet._rules.values import INT64
 from outlet.manifest import TABLE_NAME
 from outlet.testing import _numbers
 from outlet.testing._filters import identity, matching_rows, stored
-from outlet.testing._groups import Arguments, Group, method
+from outlet.testing._groups import Group, method
 from outlet.testing._store import Collection, DataRefused, Transaction
 
 Row = dict[str, Any]
-
-
-class Define(Arguments):
-    name: str
-    definition: Any
-
-
-class Find(Arguments):
-    table: str
-    where: dict[str, Any] | None = None
-    sort: list[str] = []
-    limit: int = 100
-
-
-class Create(Arguments):
-    table: str
-    values: dict[str, Any]
-
-
-class Update(Arguments):
-    table: str
-    where: dict[str, Any]
-    values: dict[str, Any] = {}
-    increment: dict[str, Any] = {}
-
-
-class Upsert(Arguments):
-    table: str
-    key: dict[str, Any]
-    values: dict[str, Any] = {}
-    increment: dict[str, Any] = {}
-
-
-class Delete(Arguments):
-    table: str
-    where: dict[str, Any]
-
-
-class Aggregate(Arguments):
-    table: str
-    where: dict[str, Any] | None = None
-    group_by: list[str] = []
-    functions: dict[str, list[str]] = {}
 
 
 def definitions(plugin_id: str) -> Collection:

@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from outlet._rules.arguments.webhooks import ListAll, Log, Named, Register
 from outlet._rules.destinations import destination
 from outlet._rules.emitting import EVENT_NAME
 from outlet._rules.refusal import ApiRefusal
-from outlet.testing._groups import Arguments, Group, method
+from outlet.testing._groups import Group, method
 from outlet.testing._store import Collection
 
 MOST_WEBHOOKS = 100
@@ -38,25 +39,6 @@ class Registered:
 def webhooks(installation_id: str) -> Collection:
     """Where the webhooks of an installation are."""
     return ("webhooks", installation_id)
-
-
-class Register(Arguments):
-    event: str
-    url: str
-
-
-class ListAll(Arguments):
-    pass
-
-
-class Named(Arguments):
-    id: str
-
-
-class Log(Arguments):
-    id: str
-    before: datetime | None = None
-    limit: int = 50
 
 
 class Webhooks(Group):

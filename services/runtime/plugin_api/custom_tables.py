@@ -2,53 +2,11 @@
 
 from typing import Any
 
+from outlet._rules.arguments.tables import Aggregate, Create, Define, Delete, Find, Update, Upsert
 from services.runtime.plugin_api.definition import TABLE_NAME, TableDefinition, check_table_name, read_definition
 from services.runtime.plugin_api.errors import ApiRefusal
-from services.runtime.plugin_api.groups import Arguments, Context, Group, method
+from services.runtime.plugin_api.groups import Context, Group, method
 from services.runtime.plugin_api.tables import CustomTable
-
-
-class Define(Arguments):
-    name: str
-    definition: Any
-
-
-class Find(Arguments):
-    table: str
-    where: dict[str, Any] | None = None
-    sort: list[str] = []
-    limit: int = 100
-
-
-class Create(Arguments):
-    table: str
-    values: dict[str, Any]
-
-
-class Update(Arguments):
-    table: str
-    where: dict[str, Any]
-    values: dict[str, Any] = {}
-    increment: dict[str, Any] = {}
-
-
-class Upsert(Arguments):
-    table: str
-    key: dict[str, Any]
-    values: dict[str, Any] = {}
-    increment: dict[str, Any] = {}
-
-
-class Delete(Arguments):
-    table: str
-    where: dict[str, Any]
-
-
-class Aggregate(Arguments):
-    table: str
-    where: dict[str, Any] | None = None
-    group_by: list[str] = []
-    functions: dict[str, list[str]] = {}
 
 
 class CustomTables(Group):

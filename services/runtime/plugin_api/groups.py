@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 import anyio
-import msgspec
 
+from outlet._rules.arguments import Arguments as Arguments
 from services.common.directory import Directory, Installation
 from services.common.secret_settings import SecretKeys
 from services.common.tracing import OFF, Tracing
@@ -18,10 +18,6 @@ from services.runtime.outbound.fetching import Fetcher
 from services.runtime.outbound.webhooks.feed import WebhookFeed
 from services.runtime.plugin_api.tables import TableCatalog
 from services.runtime.plugin_logs import PluginLogs
-
-
-class Arguments(msgspec.Struct, forbid_unknown_fields=True):
-    """What one method takes. Whatever a guest sends is converted to this, or refused."""
 
 
 @dataclass(frozen=True, slots=True)

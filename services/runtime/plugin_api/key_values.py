@@ -5,6 +5,7 @@ from typing import Any
 
 import asyncpg
 
+from outlet._rules.arguments.data import Get, Increment, List, Set
 from outlet._rules.key_values import (
     MAX_KEYS,
     MAX_PAGE_BYTES,
@@ -16,30 +17,8 @@ from outlet._rules.key_values import (
     read_lifetime,
 )
 from services.runtime.plugin_api.documents import encode_document
-from services.runtime.plugin_api.groups import Arguments, Group, method
+from services.runtime.plugin_api.groups import Group, method
 from services.runtime.plugin_api.key_value_store import KeyValueStore
-
-
-class Get(Arguments):
-    key: str
-
-
-class Set(Arguments):
-    key: str
-    value: Any
-    expires_in: float | None = None
-
-
-class Increment(Arguments):
-    key: str
-    by: Any = 1
-    expires_in: float | None = None
-
-
-class List(Arguments):
-    prefix: str = ""
-    limit: int = 100
-    cursor: str | None = None
 
 
 class KeyValues(Group):

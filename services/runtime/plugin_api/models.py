@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any
 
 import asyncpg
 
+from outlet._rules.arguments.models import Aggregate, Create, Delete, Find, Get, ModelName, Update
 from services.common.events import ORGANIZATION_WIDE
 from services.runtime.commerce.personal_data import GRANTS, personal_members
 from services.runtime.plugin_api.documents import encode_document
@@ -13,55 +14,13 @@ from services.runtime.plugin_api.entities import Entities, Stored
 from services.runtime.plugin_api.entity_changes import Change, merged, plain
 from services.runtime.plugin_api.entity_fields import IDENTITY, EntityFields
 from services.runtime.plugin_api.errors import ApiRefusal
-from services.runtime.plugin_api.groups import Arguments, Context, Group, method
+from services.runtime.plugin_api.groups import Context, Group, method
 from services.runtime.plugin_api.permissions import granted, require
 from services.runtime.plugin_api.reach import Reach
 
 MAX_DOCUMENT_BYTES = 512 * 1024
 MAX_NAME_LENGTH = 200
 _NAME_RULE = f"1 to {MAX_NAME_LENGTH} printable characters"
-
-ModelName = Literal["sale", "product", "customer", "employee", "store"]
-
-
-class Find(Arguments):
-    model: ModelName
-    where: dict[str, Any] | None = None
-    sort: list[str] = []
-    limit: int = 100
-    cursor: str | None = None
-
-
-class Get(Arguments):
-    model: ModelName
-    id: str
-    store: str | None = None
-
-
-class Create(Arguments):
-    model: ModelName
-    values: dict[str, Any]
-    store: str | None = None
-
-
-class Update(Arguments):
-    model: ModelName
-    id: str
-    values: dict[str, Any]
-    store: str | None = None
-
-
-class Delete(Arguments):
-    model: ModelName
-    id: str
-    store: str | None = None
-
-
-class Aggregate(Arguments):
-    model: ModelName
-    where: dict[str, Any] | None = None
-    group_by: list[str] = []
-    functions: dict[str, list[str]] = {}
 
 
 class Models(Group):

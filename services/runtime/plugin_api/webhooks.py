@@ -1,34 +1,15 @@
 """The methods of webhooks: ``webhooks.register``, ``webhooks.list``, ..."""
 
-from datetime import datetime
 from typing import Any
 
+from outlet._rules.arguments.webhooks import ListAll, Log, Named, Register
 from services.runtime.outbound.destinations import destination
 from services.runtime.outbound.webhooks import repository
 from services.runtime.plugin_api.errors import ApiRefusal
 from services.runtime.plugin_api.events import EVENT_NAME
-from services.runtime.plugin_api.groups import Arguments, Group, method
+from services.runtime.plugin_api.groups import Group, method
 
 MOST_DELIVERIES = 100
-
-
-class Register(Arguments):
-    event: str
-    url: str
-
-
-class ListAll(Arguments):
-    pass
-
-
-class Named(Arguments):
-    id: str
-
-
-class Log(Arguments):
-    id: str
-    before: datetime | None = None
-    limit: int = 50
 
 
 class Webhooks(Group):
